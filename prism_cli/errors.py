@@ -1,0 +1,113 @@
+"""What can go wrong, a class per cause: one sentence, the command that mends it, an exit status.
+
+Only these are shown bare; any other exception is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class PrismError(Exception):
+    """Something failed for a reason prism understands.
+
+    message: one sentence of cause, without a full stop. hint: what to do or type next.
+    """
+
+    exit_status = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class NotFound(PrismError):
+    """The thing that was named does not exist."""
+
+    exit_status = 3
+
+
+class Refused(PrismError):
+    """The input exists and prism will not work with it."""
+
+    exit_status = 4
+
+
+class ConceptNotFound(NotFound):
+    """No concept of that name in the registry."""
+
+
+class BaseNotFound(NotFound):
+    """No base of that name, and no folder at that path."""
+
+
+class FileMissing(NotFound):
+    """A file or folder that the command was given does not exist."""
+
+
+class InvalidName(Refused):
+    """Not a name a concept can have."""
+
+
+class NameTaken(Refused):
+    """The name, or the file to be written, is in use."""
+
+
+class BaseMismatch(Refused):
+    """A concept and a base, or two concepts, that do not belong together."""
+
+
+class BaseRefused(Refused):
+    """A base that no adapter serves, or that is damaged."""
+
+
+class PhotosRefused(Refused):
+    """The photos cannot be learned from."""
+
+
+class CaptionRefused(Refused):
+    """A caption file that cannot be read."""
+
+
+class PromptRefused(Refused):
+    """A prompt that cannot be drawn."""
+
+
+class OptionRefused(Refused):
+    """A setting outside its range, or two that contradict each other."""
+
+
+class StorageFailed(PrismError):
+    """The operating system would not read or write a file."""
+
+
+class DiskFull(StorageFailed):
+    """No room is left where a file had to be written."""
+
+
+class NoPermission(StorageFailed):
+    """The user may not read or write there."""
+
+
+@contextmanager
+def storage(action: str, path: Path) -> Iterator[None]:
+    """Turn an ``OSError`` in the block into a sentence: `action` is "write", "read" ..."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(
+                f"cannot {action} {path}: the disk is full",
+                hint="make room and run the same command again; what was there before is unchanged",
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise NoPermission(
+                f"cannot {action} {path}: permission denied",
+                hint="choose a folder you may write to, or set PRISM_HOME to one",
+            ) from error
+        reason = error.strerror or type(error).__name__
+        raise StorageFailed(f"cannot {action} {path}: {reason.lower()}", hint="") from error

@@ -1,0 +1,49 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from prism_cli.errors import storage
+
+PARTIAL = ".partial"  # suffix of a file that is still being written; safe to delete
+
+
+def write_whole(path: Path, data: bytes, check: Callable[[Path], object] | None = None) -> None:
+    """Write `data` to `path` so that a reader, or a crash, sees the old file or the new one.
+
+    The bytes go into a file beside it and are flushed to disk; `check` then opens that file and
+    raises if it is not what it should be; only after that does it take its place.
+    """
+    with storage("write", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PARTIAL, dir=path.parent)
+    beside = Path(name)
+    try:
+        with storage("write", path), os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if check is not None:
+            check(beside)
+        with storage("write", path):
+            beside.chmod(0o644)
+            beside.replace(path)
+            _flush_folder(path.parent)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename survive a power cut; Windows has no such call and needs none."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
