@@ -1,0 +1,1 @@
+"""The concepts on disk: one ``.prism`` archive each, in one folder, with no index beside them."""
