@@ -1,0 +1,62 @@
+"""Low-rank factors on a denoiser's attention, through peft. ``alpha == rank`` always.
+
+Other tools read a LoRA file without its alpha; with alpha equal to the rank there is nothing to
+misread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
+from torch import Generator, Tensor, nn
+
+TRAINED = "trained"  # peft's adapter name for the factors that `inject` makes
+PREFIX = "unet."  # diffusers' key prefix for a UNet's factors
+
+
+def inject(denoiser: Any, rank: int, targets: Sequence[str], rng: Generator) -> list[nn.Parameter]:
+    """Add fresh fp32 factors to `targets` and return them in the order of the module's names.
+
+    A ~ N(0, 1/rank^2), B = 0: the model draws as before. peft would draw A from the global
+    generator; here it comes from `rng`.
+    """
+    denoiser.add_adapter(_config(rank, targets), adapter_name=TRAINED)
+    factors = []
+    for name, parameter in denoiser.named_parameters():
+        if f".{TRAINED}." not in name:
+            continue
+        start = torch.zeros(parameter.shape)  # on the CPU, where `rng` lives
+        if ".lora_A." in name:
+            start.normal_(std=1 / rank, generator=rng)
+        parameter.data = start.to(parameter.device)
+        factors.append(parameter)
+    return factors
+
+
+def extract(denoiser: Any) -> dict[str, Tensor]:
+    """The injected factors: ``unet.<layer>.lora_A.weight`` (r, in), ``.lora_B.weight`` (out, r)."""
+    state = get_peft_model_state_dict(denoiser, adapter_name=TRAINED)
+    return {PREFIX + name: factor.detach().cpu() for name, factor in state.items()}
+
+
+def attach(
+    denoiser: Any,
+    loras: Mapping[str, tuple[Mapping[str, Tensor], float]],
+    targets: Sequence[str],
+) -> None:
+    """Draw with the sum of these LoRAs, each times its weight; peft adds the deltas exactly."""
+    for name, (state, _) in loras.items():
+        factors = {key.removeprefix(PREFIX): factor for key, factor in state.items()}
+        rank = next(f.shape[0] for key, f in factors.items() if ".lora_A." in key)
+        denoiser.add_adapter(_config(rank, targets), adapter_name=name)
+        set_peft_model_state_dict(denoiser, factors, adapter_name=name)
+    if loras:
+        denoiser.set_adapters(list(loras), [weight for _, weight in loras.values()])
+        denoiser.requires_grad_(False)
+
+
+def _config(rank: int, targets: Sequence[str]) -> LoraConfig:
+    return LoraConfig(r=rank, lora_alpha=rank, target_modules=list(targets))

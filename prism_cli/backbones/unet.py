@@ -1,0 +1,194 @@
+"""The adapter for pipelines in Stable Diffusion's format: CLIP text encoder, UNet, autoencoder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+from diffusers import AutoencoderKL, AutoencoderTiny, SchedulerMixin, UNet2DConditionModel
+from torch import Generator, Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from prism_cli.backbones import lora, splice
+from prism_cli.backbones.base import Conditioning, Prompt, Rows, SamplingPlan
+from prism_cli.backbones.corruption import NoiseLevel, Parameterization
+from prism_cli.errors import BaseRefused
+from prism_cli.runtime import Runtime
+
+ENCODER = "clip_l"  # the key other tools use for Stable Diffusion's one text encoder
+_PREDICTION = {"epsilon": Parameterization.EPSILON, "v_prediction": Parameterization.V}
+_AUTOENCODERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
+
+
+class UNetBackbone:
+    """A `Backbone` over a folder that ``StableDiffusionPipeline.from_pretrained`` also reads."""
+
+    encoders = (ENCODER,)
+
+    def __init__(
+        self,
+        *,
+        tokenizer: CLIPTokenizer,
+        text_encoder: CLIPTextModel,
+        unet: UNet2DConditionModel,
+        vae: AutoencoderKL | AutoencoderTiny,
+        scheduler: Any,
+        runtime: Runtime,
+    ) -> None:
+        self.parameterization = _PREDICTION[scheduler.config.prediction_type]
+        self.tokenizer, self.scheduler = tokenizer, scheduler
+        self.device, self.dtype = runtime.device, runtime.dtype
+        # In fp32 always: it is small, and the gradient of the learned rows runs through it.
+        self.text_encoder = (
+            text_encoder.to(runtime.device, torch.float32).eval().requires_grad_(False)
+        )
+        self.unet = unet.to(runtime.device, runtime.dtype).eval().requires_grad_(False)
+        self.vae = vae.to(runtime.device, torch.float32).eval().requires_grad_(False)
+        self._alphas_cumprod = scheduler.alphas_cumprod.double()
+        channels = (
+            getattr(vae.config, "encoder_block_out_channels", None) or vae.config.block_out_channels
+        )
+        self._scale = 2 ** (len(channels) - 1)  # pixels per latent cell
+        self.size_multiple = self._scale * 2 ** (len(unet.config.block_out_channels) - 1)
+        self.sampler = type(scheduler).__name__.removesuffix("Scheduler")
+
+    @classmethod
+    def load(cls, folder: Path, runtime: Runtime) -> UNetBackbone:
+        """Read the five parts that ``model_index.json`` names.
+
+        Raises BaseRefused when a part is missing, damaged or of a class that is not served here.
+        """
+        diffusers.logging.set_verbosity_error()
+        transformers.logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
+        try:
+            index = json.loads((folder / "model_index.json").read_text("utf-8"))
+            autoencoder = _AUTOENCODERS[index["vae"][1]]
+            schedulers = getattr(diffusers, index["scheduler"][1])
+            if not issubclass(schedulers, SchedulerMixin):
+                raise TypeError(f"{schedulers.__name__} is not a scheduler")
+            return cls(
+                tokenizer=CLIPTokenizer.from_pretrained(
+                    folder / "tokenizer", local_files_only=True
+                ),
+                text_encoder=CLIPTextModel.from_pretrained(
+                    folder / "text_encoder", local_files_only=True, use_safetensors=True
+                ),
+                unet=UNet2DConditionModel.from_pretrained(
+                    folder / "unet", local_files_only=True, use_safetensors=True
+                ),
+                vae=autoencoder.from_pretrained(
+                    folder / "vae", local_files_only=True, use_safetensors=True
+                ),
+                scheduler=schedulers.from_pretrained(folder / "scheduler", local_files_only=True),
+                runtime=runtime,
+            )
+        except Exception as error:  # the libraries raise whatever they met
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise BaseRefused(
+                f"cannot load a Stable Diffusion base from {folder}: {reason}",
+                hint="download the folder again, or choose another --base",
+            ) from error
+
+    @torch.no_grad()
+    def encode_images(self, images: Tensor) -> Tensor:
+        """See `Backbone.encode_images`."""
+        encoded = self.vae.encode(images.to(self.device, torch.float32))
+        tiny = isinstance(self.vae, AutoencoderTiny)
+        z_0 = encoded.latents if tiny else encoded.latent_dist.mode()
+        scaled: Tensor = z_0 * self.vae.config.scaling_factor
+        return scaled
+
+    @torch.no_grad()
+    def decode_latents(self, z_0: Tensor) -> Tensor:
+        """See `Backbone.decode_latents`."""
+        decoded: Tensor = self.vae.decode(z_0.float() / self.vae.config.scaling_factor).sample
+        return decoded.clamp(-1, 1)
+
+    def encode_text(self, prompts: Sequence[Prompt], rows: Rows) -> Conditioning:
+        """See `Backbone.encode_text`."""
+        layouts = [splice.lay_out(self.tokenizer, prompt, rows, ENCODER) for prompt in prompts]
+        ids = splice.input_ids(layouts, filler=self.tokenizer.pad_token_id).to(self.device)
+        embedding = self.text_encoder.get_input_embeddings()
+        with splice.rows_spliced(embedding, layouts, rows, ENCODER):
+            embeds = self.text_encoder(ids).last_hidden_state  # (B, L, d)
+        return Conditioning({"embeds": embeds.to(self.dtype)})
+
+    def word_rows(self, text: str) -> dict[str, Tensor]:
+        """See `Backbone.word_rows`."""
+        ids = splice.word_ids(self.tokenizer, text)
+        return {ENCODER: self.vocabulary()[ENCODER][ids].clone()}
+
+    def vocabulary(self) -> dict[str, Tensor]:
+        """See `Backbone.vocabulary`."""
+        return {ENCODER: self.text_encoder.get_input_embeddings().weight.detach()}
+
+    def text_room(self) -> dict[str, int]:
+        """See `Backbone.text_room`."""
+        return {ENCODER: splice.text_room(self.tokenizer)}
+
+    def sample_times(self, n: int, rng: Generator) -> Tensor:
+        """See `Backbone.sample_times`; the paper's {1, ..., T} is diffusers' {0, ..., T - 1}."""
+        return torch.randint(len(self._alphas_cumprod), (n,), generator=rng).to(self.device)
+
+    def spread_times(self, n: int) -> Tensor:
+        """See `Backbone.spread_times`: the midpoints of n equal stretches."""
+        midpoints = (torch.arange(n) + 0.5) / n * len(self._alphas_cumprod)
+        return midpoints.long().to(self.device)
+
+    def noise_level(self, t: Tensor) -> NoiseLevel:
+        """See `Backbone.noise_level`."""
+        alpha_bar = self._alphas_cumprod.to(t.device)[t]
+        return NoiseLevel(alpha_bar.sqrt().float(), (1 - alpha_bar).sqrt().float())
+
+    def predict(self, z_t: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
+        """See `Backbone.predict`."""
+        embeds = cond.tensors["embeds"]
+        predicted: Tensor = self.unet(z_t.to(self.dtype), t, encoder_hidden_states=embeds).sample
+        return predicted.float()
+
+    def initial_noise(self, size: tuple[int, int], seeds: Sequence[int]) -> Tensor:
+        """See `Backbone.initial_noise`."""
+        shape = (self.unet.config.in_channels, size[0] // self._scale, size[1] // self._scale)
+        noise = [torch.randn(shape, generator=Generator().manual_seed(seed)) for seed in seeds]
+        return torch.stack(noise).to(self.device)
+
+    @torch.no_grad()
+    def sample(
+        self, cond: Conditioning, null: Conditioning, z_T: Tensor, plan: SamplingPlan
+    ) -> Iterator[Tensor]:
+        """See `Backbone.sample`: the base's own scheduler with classifier-free guidance."""
+        scheduler = type(self.scheduler).from_config(self.scheduler.config)  # schedulers keep state
+        scheduler.set_timesteps(plan.steps, device=self.device)
+        guided = plan.guidance != 1
+        both = null.then(cond) if guided else cond
+        z_t = z_T * scheduler.init_noise_sigma
+        for t in scheduler.timesteps:
+            model_input = scheduler.scale_model_input(torch.cat([z_t, z_t]) if guided else z_t, t)
+            prediction = self.predict(model_input, t, both)
+            if guided:
+                unconditional, conditional = prediction.chunk(2)
+                prediction = unconditional + plan.guidance * (conditional - unconditional)
+            z_t = scheduler.step(prediction, t, z_t).prev_sample
+            yield z_t
+
+    def lora_targets(self) -> tuple[str, ...]:
+        """See `Backbone.lora_targets`: self- and cross-attention of every block."""
+        return ("to_q", "to_k", "to_v", "to_out.0")
+
+    def add_lora(self, rank: int, rng: Generator) -> list[nn.Parameter]:
+        """See `Backbone.add_lora`."""
+        return lora.inject(self.unet, rank, self.lora_targets(), rng)
+
+    def lora_state(self) -> dict[str, Tensor]:
+        """See `Backbone.lora_state`."""
+        return lora.extract(self.unet)
+
+    def attach_loras(self, loras: Mapping[str, tuple[Mapping[str, Tensor], float]]) -> None:
+        """See `Backbone.attach_loras`."""
+        lora.attach(self.unet, loras, self.lora_targets())
