@@ -1,0 +1,121 @@
+"""t_target and t_residual^(i): the rows that are learned (Algorithm 1, lines 1-2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+
+from prism_cli.backbones.base import Backbone, EncoderRows, Rows
+from prism_cli.errors import OptionRefused
+from prism_cli.method.conditions import JOINING_WORD, residual_slot, target_slot
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptTokens:
+    """One target and N residuals, each a row matrix per text encoder.
+
+    target: encoder -> (n, d). residuals[i]: encoder -> (m_i, d). All fp32. Every matrix is a
+    parameter of its own, so that the optimizer touches exactly what line 15 names.
+    """
+
+    concept: str
+    target: EncoderRows
+    residuals: tuple[EncoderRows, ...]
+
+    def rows(self) -> Rows:
+        """The rows under the slots that stand for them in a prompt."""
+        slots = {residual_slot(self.concept, i): rows for i, rows in enumerate(self.residuals)}
+        return {target_slot(self.concept): self.target, **slots}
+
+    def parameters(self) -> Iterator[Tensor]:
+        """Every matrix, in a fixed order."""
+        for rows in (self.target, *self.residuals):
+            yield from rows.values()
+
+    def detached(self) -> ConceptTokens:
+        """A copy of the values on the CPU, without gradients."""
+        copies = [_each(rows, lambda r: r.detach().cpu().clone()) for rows in self._all()]
+        return ConceptTokens(self.concept, copies[0], tuple(copies[1:]))
+
+    def trainable(self) -> ConceptTokens:
+        """A copy whose matrices are fp32 parameters."""
+        copies = [
+            _each(rows, lambda r: nn.Parameter(r.detach().float().clone())) for rows in self._all()
+        ]
+        return ConceptTokens(self.concept, copies[0], tuple(copies[1:]))
+
+    def _all(self) -> tuple[EncoderRows, ...]:
+        return (self.target, *self.residuals)
+
+
+def init_tokens(
+    backbone: Backbone,
+    concept: str,
+    captions: Sequence[str],
+    *,
+    length: int,
+    word: str | None,
+    residual_length: int | None,
+    rng: Generator,
+) -> ConceptTokens:
+    """Lines 1-2: the target at random (or as `word`), each residual as its caption's rows.
+
+    The residual starts as the caption's own *input* embeddings, so that step 0 is the captioned
+    prompt; a caption longer than a prompt holds beside the target loses its end (`kept_words`
+    tells how much). With `residual_length` m it is pooled to m rows.
+    """
+    target = {
+        encoder: _word_rows(backbone, encoder, word, length)
+        if word
+        else random_rows(vocabulary, length, rng)
+        for encoder, vocabulary in backbone.vocabulary().items()
+    }
+    residuals = []
+    for caption in captions:
+        rows = {
+            encoder: rows[: residual_room(backbone, encoder, length)]
+            for encoder, rows in backbone.word_rows(caption).items()
+        }
+        residuals.append(
+            _each(rows, lambda r: pool_rows(r, residual_length)) if residual_length else rows
+        )
+    return ConceptTokens(concept, target, tuple(residuals)).trainable()
+
+
+def random_rows(vocabulary: Tensor, n: int, rng: Generator) -> Tensor:
+    """Draw (n, d) from the per-dimension mean and standard deviation of the vocabulary (V, d)."""
+    std, mean = torch.std_mean(vocabulary.float(), dim=0)
+    return mean + std * torch.randn(n, len(mean), generator=rng).to(mean)
+
+
+def residual_room(backbone: Backbone, encoder: str, length: int) -> int:
+    """How many rows a residual may have beside a target of `length` rows and the joining word."""
+    joining = len(backbone.word_rows(JOINING_WORD)[encoder])
+    return backbone.text_room()[encoder] - length - joining
+
+
+def pool_rows(rows: Tensor, m: int) -> Tensor:
+    """Pool (k, d) to (m, d): means over m consecutive stretches, at the norm of a single word.
+
+    A mean of k unrelated rows is about sqrt(k) too short, and the encoder has never seen such rows.
+    """
+    pooled: Tensor = nn.functional.adaptive_avg_pool1d(rows.T[None].float(), m)[0].T
+    usual = rows.float().norm(dim=1).mean()
+    scale: Tensor = usual / pooled.norm(dim=1, keepdim=True).clamp_min(1e-8)
+    return pooled * scale
+
+
+def _word_rows(backbone: Backbone, encoder: str, word: str, length: int) -> Tensor:
+    rows = backbone.word_rows(word)[encoder]
+    if not len(rows):
+        raise OptionRefused(
+            f"the class {word!r} has no words in it", hint="for example --class dog"
+        )
+    return pool_rows(rows, length)
+
+
+def _each(rows: EncoderRows, change: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    return {encoder: change(matrix) for encoder, matrix in rows.items()}
