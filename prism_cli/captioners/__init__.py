@@ -1,0 +1,1 @@
+"""Where the words come from that residual tokens start as."""

@@ -1,0 +1,77 @@
+r"""Concepts in a prompt: ``A [mydog] box``, ``[mydog:0.7]``, ``[mydog:residual:3]``, not ``\[``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from prism_cli.errors import PromptRefused
+from prism_cli.names import is_name
+
+_TOKEN = re.compile(r"\\([\[\]\\])|\[([^\[\]]*)\]|([\[\]])")
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A concept named in a prompt. weight: of its LoRA, None where the prompt does not say."""
+
+    name: str
+    part: str = "target"
+    weight: float | None = None
+
+
+def parse(prompt: str) -> tuple[str | Mention, ...]:
+    """Split `prompt` into words and mentions, in order.
+
+    Raises PromptRefused for a bracket that does not close or does not hold a name.
+    """
+    pieces: list[str | Mention] = []
+    position = 0
+    for match in _TOKEN.finditer(prompt):
+        _add(pieces, prompt[position : match.start()])
+        position = match.end()
+        literal, inside, stray = match.groups()
+        if literal:
+            _add(pieces, literal)
+        elif stray:
+            raise PromptRefused(
+                f"a {stray!r} without its partner in the prompt, at character {match.start() + 1}",
+                hint=rf"write \{stray} for a literal bracket",
+            )
+        else:
+            pieces.append(_mention(inside))
+    _add(pieces, prompt[position:])
+    return tuple(pieces) or ("",)
+
+
+def mentioned(pieces: Sequence[str | Mention]) -> list[str]:
+    """The names of the concepts in `pieces`, each once, in order of appearance."""
+    return list(dict.fromkeys(p.name for p in pieces if isinstance(p, Mention)))
+
+
+def _add(pieces: list[str | Mention], text: str) -> None:
+    if text and pieces and isinstance(pieces[-1], str):
+        pieces[-1] += text
+    elif text:
+        pieces.append(text)
+
+
+def _mention(inside: str) -> Mention:
+    name, *rest = inside.strip().split(":")
+    if is_name(name):
+        match rest:
+            case []:
+                return Mention(name)
+            case ["residual", number] if number.isdecimal():
+                return Mention(name, f"residual.{int(number)}")
+            case [weight] if (value := _number(weight)) is not None:
+                return Mention(name, weight=value)
+    raise PromptRefused(
+        f"[{inside}] in the prompt is not [name], [name:weight] or [name:residual:photo]",
+        hint=r"write \[ and \] for literal brackets",
+    )
+
+
+def _number(text: str) -> float | None:
+    return float(text) if re.fullmatch(r"[+-]?(\d+(\.\d*)?|\.\d+)", text.strip()) else None

@@ -1,0 +1,44 @@
+"""Several pictures on one, so that a person can choose among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PIL import Image, ImageDraw, ImageFont
+
+_GAP, _CAPTION, _INK, _PAPER = 8, 22, (40, 40, 40), (255, 255, 255)
+
+
+def contact_sheet(
+    pictures: Sequence[Image.Image],
+    captions: Sequence[str] = (),
+    *,
+    columns: int = 4,
+    tile: int = 256,
+) -> Image.Image:
+    """Lay out `pictures` in rows of at most `columns`, each `tile` px wide, its caption below.
+
+    Small pictures are enlarged smoothly. Raises ValueError when there are none.
+    """
+    if not pictures:
+        raise ValueError("a contact sheet needs a picture")
+    columns = min(columns, len(pictures))
+    rows = -(-len(pictures) // columns)
+    height = max(round(p.height * tile / p.width) for p in pictures)
+    below = _CAPTION if captions else 0
+    sheet = Image.new(
+        "RGB",
+        (columns * (tile + _GAP) + _GAP, rows * (height + below + _GAP) + _GAP),
+        _PAPER,
+    )
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
+    for k, picture in enumerate(pictures):
+        x = _GAP + k % columns * (tile + _GAP)
+        y = _GAP + k // columns * (height + below + _GAP)
+        shown = picture.convert("RGB").resize(
+            (tile, round(picture.height * tile / picture.width)), Image.Resampling.LANCZOS
+        )
+        sheet.paste(shown, (x, y))
+        if captions:
+            pen.text((x + 2, y + height + 3), captions[k], fill=_INK, font=font)
+    return sheet

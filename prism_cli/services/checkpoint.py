@@ -1,0 +1,103 @@
+"""A training that was stopped: everything its next step depends on, in one safetensors file.
+
+Written whole or not at all, so that a kill at any moment leaves the previous checkpoint. Nothing is
+pickled: the optimizer's state and the generator's are tensors, the rest is JSON in the header.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Generator, Tensor
+
+from prism_cli import paths
+from prism_cli.errors import PrismError
+from prism_cli.files import write_whole
+
+
+class CheckpointDamaged(PrismError):
+    """A checkpoint that cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """tensors by name, and facts that are not tensors."""
+
+    tensors: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors under `prefix`, without it."""
+        return {k.removeprefix(prefix): v for k, v in self.tensors.items() if k.startswith(prefix)}
+
+
+def path_for(name: str, fingerprint: str) -> Path:
+    """Where the checkpoint of one training lies: another training of that name has another file."""
+    return paths.unfinished_dir() / f"{name}-{fingerprint[:16]}.safetensors"
+
+
+def write(path: Path, checkpoint: Checkpoint) -> None:
+    """Put `checkpoint` in the place of the last one."""
+    tensors = {k: v.detach().cpu().contiguous() for k, v in checkpoint.tensors.items()}
+    write_whole(path, save(tensors, metadata={"facts": json.dumps(dict(checkpoint.facts))}))
+
+
+def read(path: Path) -> Checkpoint | None:
+    """The checkpoint at `path`, or None where there is none.
+
+    Raises CheckpointDamaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+            return Checkpoint(tensors, json.loads(file.metadata()["facts"]))
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointDamaged(
+            f"the unfinished training {path} is damaged", hint=f"delete it to start over: rm {path}"
+        ) from error
+
+
+def discard(name: str) -> None:
+    """Delete what unfinished trainings of `name` have left."""
+    for path in paths.unfinished_dir().glob(f"{name}-{'[0-9a-f]' * 16}.safetensors"):
+        path.unlink(missing_ok=True)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """AdamW's state as ``<parameter>.<quantity>``; parameters it has not touched have none."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{index}.{key}": value for index, values in state.items() for key, value in values.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` gave."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict(
+        {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+    )
+
+
+def restore_values(parameters: Iterable[Tensor], values: Iterable[Tensor]) -> None:
+    """Copy `values` into `parameters`, pair by pair."""
+    with torch.no_grad():
+        for parameter, value in zip(parameters, values, strict=True):
+            parameter.copy_(value)
+
+
+def restore_generator(rng: Generator, state: Tensor) -> None:
+    """Put a generator back to where it was."""
+    rng.set_state(state)

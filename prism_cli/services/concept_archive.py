@@ -1,0 +1,111 @@
+"""Between what was learned and the archive's bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from safetensors.torch import load, save
+from torch import Tensor
+
+from prism_cli import __version__
+from prism_cli.method.tokens import ConceptTokens
+from prism_cli.registry.archive import Archive, pack
+from prism_cli.registry.manifest import BaseRef, LoraSpec, Manifest, OptionValue, PhotoRecord
+from prism_cli.services.training_run import Trained
+
+if TYPE_CHECKING:
+    from prism_cli.services.train import Prepared
+
+
+def pack_concept(
+    prepared: Prepared, trained: Trained, created: str, targets: tuple[str, ...], preview: bytes
+) -> bytes:
+    """The archive of a finished training."""
+    tokens, recipe = trained.tokens, prepared.settings.recipe
+    manifest = Manifest(
+        name=prepared.name,
+        kind="subject",
+        created=created,
+        prism_version=__version__,
+        base=BaseRef(
+            id=prepared.entry.id,
+            revision=prepared.entry.revision,
+            parameterization=prepared.entry.parameterization,
+        ),
+        token_length=recipe.tokens.length,
+        residual_lengths={
+            encoder: tuple(len(rows[encoder]) for rows in tokens.residuals)
+            for encoder in tokens.target
+        },
+        lora=LoraSpec(rank=recipe.finetuning.rank, alpha=recipe.finetuning.rank, targets=targets)
+        if trained.lora
+        else None,
+        options=_options(prepared),
+        seed=prepared.request.seed,
+        photos=tuple(
+            PhotoRecord(sha256=photo.sha256, caption=caption.text, caption_source=caption.source)
+            for photo, caption in zip(prepared.intake.photos, prepared.captions, strict=True)
+        ),
+        metrics={
+            f"{stage}.{key}": value
+            for stage, outcome in trained.outcomes.items()
+            for key, value in asdict(outcome).items()
+        },
+    )
+    members = {
+        "tokens.safetensors": save({f"target.{e}": rows for e, rows in tokens.target.items()}),
+        "residuals.safetensors": save(
+            {
+                f"residual.{i}.{encoder}": rows
+                for i, residual in enumerate(tokens.residuals)
+                for encoder, rows in residual.items()
+            }
+        ),
+        "preview.png": preview,
+    }
+    if trained.lora:
+        members["lora.safetensors"] = save(trained.lora)
+    return pack(manifest, members)
+
+
+def unpack_tokens(archive: Archive) -> ConceptTokens:
+    """The learned rows of an archive that was read, hence verified."""
+    target = load(archive.members["tokens.safetensors"])
+    residuals: Mapping[str, Tensor] = {}
+    if "residuals.safetensors" in archive.members:
+        residuals = load(archive.members["residuals.safetensors"])
+    encoders = [key.removeprefix("target.") for key in target]
+    return ConceptTokens(
+        archive.manifest.name,
+        {encoder: target[f"target.{encoder}"] for encoder in encoders},
+        tuple(
+            {encoder: residuals[f"residual.{i}.{encoder}"] for encoder in encoders}
+            for i in range(len(residuals) // len(encoders))
+        ),
+    )
+
+
+def unpack_lora(archive: Archive) -> dict[str, Tensor]:
+    """The LoRA of an archive under diffusers' keys; empty where there is none."""
+    data = archive.members.get("lora.safetensors")
+    return load(data) if data is not None else {}
+
+
+def _options(prepared: Prepared) -> dict[str, OptionValue]:
+    """Every setting and where it came from: the recipe's, and those of the photos."""
+    request, settings = prepared.request, prepared.settings
+    options = {
+        name: OptionValue(value=value, source=settings.sources[name])
+        for name, value in settings.recipe.flat().items()
+    }
+    outside = {
+        "class": (request.class_word, None),
+        "crop": (request.crop, "center"),
+        "crops": (request.crops, 4),
+        "keep_similar": (request.keep_similar, False),
+    }
+    for name, (value, default) in outside.items():
+        options[name] = OptionValue(value=value, source="default" if value == default else "flag")
+    return options

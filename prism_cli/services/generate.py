@@ -1,0 +1,246 @@
+"""`prism gen`: a prompt that may name concepts in, pictures out."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from PIL import Image
+
+from prism_cli.backbones import catalog
+from prism_cli.backbones.base import Backbone, EncoderRows, SamplingPlan, Slot
+from prism_cli.backbones.catalog import BaseEntry
+from prism_cli.errors import NameTaken, OptionRefused, PromptRefused
+from prism_cli.files import write_whole
+from prism_cli.reports.contact_sheet import contact_sheet
+from prism_cli.runtime import detect
+from prism_cli.services.concept_archive import unpack_lora, unpack_tokens
+from prism_cli.services.drawing import draw
+from prism_cli.services.events import Note, OnEvent, StageBegan, StageEnded, StageMoved, ignore
+from prism_cli.services.introductions import introduce
+from prism_cli.services.picture_metadata import PictureRecord, read_record, text_chunks
+from prism_cli.services.pictures import png
+from prism_cli.services.scene import Scene, learned_digest, read_scene
+from prism_cli.settings import checked
+
+T = TypeVar("T")
+
+STAGE = "drawing"
+MAX_SEED = 2**32 - 1  # what other tools take
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawRequest:
+    """What the user asked for; None is the base's default, or the replayed picture's value."""
+
+    prompt: str | None = None
+    count: int = 1
+    seed: int | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    negative: str | None = None
+    size: tuple[int, int] | None = None  # width, height in pixels
+    scale: float | None = None  # of every LoRA whose weight the prompt does not give
+    out: Path | None = None  # a file, or a folder
+    base: str | None = None
+    replay: Path | None = None  # a picture to draw again
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One picture on disk."""
+
+    path: Path
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawResult:
+    """What was drawn. sheet: all of it on one picture, when there is more than one."""
+
+    pictures: tuple[Drawn, ...]
+    sheet: Path | None
+    base: str
+    prompt: str
+
+
+def generate(request: DrawRequest, on_event: OnEvent = ignore) -> DrawResult:
+    """Draw `request.count` pictures, each from its own seed, and write them beside a contact sheet.
+
+    Raises ConceptNotFound, PromptRefused, BaseMismatch, OptionRefused, NameTaken, StorageFailed.
+    """
+    replayed = read_record(request.replay) if request.replay else None
+    if replayed is not None:
+        request = _filled(request, replayed)
+    if request.prompt is None:
+        raise PromptRefused(
+            "there is nothing to draw", hint='for example: prism gen "A [mydog] box"'
+        )
+    scene = read_scene(request.prompt, request.negative or "", request.scale, request.base)
+    if replayed is not None:
+        for name in _changed(scene, replayed):
+            on_event(
+                Note(f"{name!r} has been trained again since that picture was drawn", "warning")
+            )
+    runtime = detect()
+    introduce(scene.entry, _why(request, scene), runtime, on_event)
+    plan = _plan(request, scene.entry)
+    first = secrets.randbelow(MAX_SEED - request.count) if request.seed is None else request.seed
+    seeds = [(first + k) % (MAX_SEED + 1) for k in range(request.count)]
+    targets = output_paths(request, list(scene.archives), seeds)
+    backbone = catalog.load(scene.entry, runtime)
+    _check_size(plan, backbone)
+    pictures = _draw_all(backbone, scene, seeds, plan, on_event)
+    for picture, seed, path in zip(pictures, seeds, targets, strict=True):
+        record = _record(request, scene, seed, plan, backbone.sampler)
+        write_whole(path, png(picture, text_chunks(record)))
+    drawn = tuple(Drawn(path, seed) for path, seed in zip(targets, seeds, strict=True))
+    sheet = _write_sheet(pictures, drawn, request.force) if len(drawn) > 1 else None
+    return DrawResult(pictures=drawn, sheet=sheet, base=scene.entry.id, prompt=request.prompt)
+
+
+def output_paths(request: DrawRequest, names: Sequence[str], seeds: Sequence[int]) -> list[Path]:
+    """Where each picture goes: ``<concepts>-<seed>.png``, or the file that `--out` names.
+
+    A name that is taken gets a number, unless it was given as a file: then NameTaken is raised.
+    """
+    out = request.out
+    if out is None or out.is_dir() or out.suffix.lower() != ".png":
+        folder, stem = out or Path(), "-".join(names) or "picture"
+        return [_free(folder / f"{stem}-{seed}.png", request.force) for seed in seeds]
+    if len(seeds) == 1:
+        targets = [out]
+    else:
+        targets = [out.with_stem(f"{out.stem}-{k}") for k in range(1, len(seeds) + 1)]
+    for path in targets:
+        if path.exists() and not request.force:
+            raise NameTaken(
+                f"{path} exists", hint="choose another --out, or replace it with --force"
+            )
+    return targets
+
+
+def _draw_all(
+    backbone: Backbone, scene: Scene, seeds: Sequence[int], plan: SamplingPlan, on_event: OnEvent
+) -> list[Image.Image]:
+    rows: dict[Slot, EncoderRows] = {}
+    for archive in scene.archives.values():
+        rows |= unpack_tokens(archive).rows()
+    loras = {
+        name: (unpack_lora(archive), scene.weights[name])
+        for name, archive in scene.archives.items()
+    }
+    backbone.attach_loras({name: lora for name, lora in loras.items() if lora[0]})
+    batch = scene.entry.recipe.drawing.batch
+    batches = [seeds[k : k + batch] for k in range(0, len(seeds), batch)]
+    on_event(StageBegan(STAGE, plan.steps * len(batches)))
+    pictures: list[Image.Image] = []
+    for k, some in enumerate(batches):
+        prompts = [scene.prompt] * len(some)
+        for progress in draw(backbone, prompts, some, rows, plan, negative=scene.negative):
+            on_event(StageMoved(STAGE, k * plan.steps + progress.step))
+            pictures += progress.pictures
+    on_event(StageEnded(STAGE, plan.steps * len(batches), "done"))
+    return pictures
+
+
+def _why(request: DrawRequest, scene: Scene) -> str:
+    if request.base:
+        return "named with --base"
+    return (
+        f"{next(iter(scene.archives))} was trained on it"
+        if scene.archives
+        else "no other was named"
+    )
+
+
+def _plan(request: DrawRequest, entry: BaseEntry) -> SamplingPlan:
+    defaults = entry.recipe.drawing
+    if not 1 <= request.count <= 1000:
+        raise OptionRefused(f"--count must be between 1 and 1000, not {request.count}")
+    if request.seed is not None and not 0 <= request.seed <= MAX_SEED:
+        raise OptionRefused(f"--seed must be between 0 and {MAX_SEED}, not {request.seed}")
+    width, height = request.size or (entry.size, entry.size)
+    return SamplingPlan(
+        steps=checked("drawing.steps", defaults.steps if request.steps is None else request.steps),
+        guidance=checked(
+            "drawing.guidance", defaults.guidance if request.guidance is None else request.guidance
+        ),
+        size=(height, width),
+    )
+
+
+def _check_size(plan: SamplingPlan, backbone: Backbone) -> None:
+    multiple = backbone.size_multiple
+    if any(side < multiple or side % multiple or side > 4096 for side in plan.size):
+        raise OptionRefused(
+            f"a picture of {plan.size[1]}x{plan.size[0]} px cannot be drawn on this base",
+            hint=f"width and height must be multiples of {multiple}, up to 4096",
+        )
+
+
+def _filled(request: DrawRequest, record: PictureRecord) -> DrawRequest:
+    """`request` with the replayed picture's value wherever it has none of its own."""
+    return replace(
+        request,
+        prompt=_first(request.prompt, record.prompt),
+        negative=_first(request.negative, record.negative),
+        seed=_first(request.seed, record.seed),
+        steps=_first(request.steps, record.steps),
+        guidance=_first(request.guidance, record.guidance),
+        size=_first(request.size, (record.width, record.height)),
+        scale=_first(request.scale, record.scale),
+    )
+
+
+def _first(given: T | None, otherwise: T) -> T:
+    return otherwise if given is None else given
+
+
+def _changed(scene: Scene, record: PictureRecord) -> list[str]:
+    return [
+        name
+        for name, archive in scene.archives.items()
+        if name in record.concepts and record.concepts[name] != learned_digest(archive)
+    ]
+
+
+def _record(
+    request: DrawRequest, scene: Scene, seed: int, plan: SamplingPlan, sampler: str
+) -> PictureRecord:
+    return PictureRecord(
+        prompt=request.prompt or "",
+        negative=request.negative or "",
+        seed=seed,
+        steps=plan.steps,
+        guidance=plan.guidance,
+        width=plan.size[1],
+        height=plan.size[0],
+        scale=1.0 if request.scale is None else request.scale,
+        sampler=sampler,
+        base=scene.entry.id,
+        revision=scene.entry.revision,
+        concepts={name: learned_digest(archive) for name, archive in scene.archives.items()},
+    )
+
+
+def _write_sheet(pictures: Sequence[Image.Image], drawn: Sequence[Drawn], force: bool) -> Path:
+    first = drawn[0].path
+    path = _free(first.with_stem(f"{first.stem}-sheet"), force)
+    sheet = contact_sheet(pictures, [f"seed {one.seed}" for one in drawn])
+    write_whole(path, png(sheet))
+    return path
+
+
+def _free(path: Path, force: bool) -> Path:
+    """`path`, or the first of ``-2``, ``-3`` ... that does not exist."""
+    if force:
+        return path
+    tried, number = path, 2
+    while tried.exists():
+        tried, number = path.with_stem(f"{path.stem}-{number}"), number + 1
+    return tried

@@ -1,0 +1,44 @@
+"""The first pictures of a new concept: the archive's ``preview.png``. Drawn, never a photo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PIL import Image
+
+from prism_cli.backbones.base import Backbone, Prompt, SamplingPlan
+from prism_cli.backbones.catalog import BaseEntry
+from prism_cli.method.conditions import target_slot
+from prism_cli.method.tokens import ConceptTokens
+from prism_cli.reports.contact_sheet import contact_sheet
+from prism_cli.services.drawing import draw
+from prism_cli.services.events import OnEvent, StageBegan, StageEnded, StageMoved
+from prism_cli.services.pictures import png
+
+STAGE = "preview"
+_SEED = 0  # the same noise for every concept, so that two previews compare
+
+
+def draw_preview(
+    backbone: Backbone, tokens: ConceptTokens, entry: BaseEntry, on_event: OnEvent
+) -> bytes:
+    """Draw the base's preview prompts with the concept in them: one PNG."""
+    plan = SamplingPlan(
+        steps=entry.recipe.drawing.steps,
+        guidance=entry.recipe.drawing.guidance,
+        size=(entry.size, entry.size),
+    )
+    prompts = [_with_concept(template, tokens.concept) for template in entry.previews]
+    seeds = range(_SEED, _SEED + len(prompts))
+    on_event(StageBegan(STAGE, plan.steps))
+    pictures: Sequence[Image.Image] = ()
+    for progress in draw(backbone, prompts, seeds, tokens.rows(), plan):
+        on_event(StageMoved(STAGE, progress.step))
+        pictures = progress.pictures
+    on_event(StageEnded(STAGE, plan.steps, "done"))
+    return png(contact_sheet(pictures))
+
+
+def _with_concept(template: str, concept: str) -> Prompt:
+    before, _, after = template.partition("*")
+    return tuple(piece for piece in (before, target_slot(concept), after) if piece)

@@ -1,0 +1,113 @@
+"""A prompt and the concepts in it: found in the registry, checked, and matched to their base."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from prism_cli import paths, placeholders
+from prism_cli.backbones import catalog
+from prism_cli.backbones.base import Prompt, Slot
+from prism_cli.backbones.catalog import BaseEntry
+from prism_cli.errors import BaseMismatch, PromptRefused
+from prism_cli.placeholders import Mention
+from prism_cli.registry.archive import Archive
+from prism_cli.registry.store import Registry
+from prism_cli.services.concept_archive import unpack_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """A prompt with the concepts that it names, found and checked against each other."""
+
+    prompt: Prompt
+    negative: Prompt
+    archives: Mapping[str, Archive]
+    weights: Mapping[str, float]
+    entry: BaseEntry
+
+
+def read_scene(prompt: str, negative: str, scale: float | None, base: str | None) -> Scene:
+    """Find the concepts that the prompts name, and the one base that all of them belong to.
+
+    scale: of every LoRA whose weight no prompt gives. base: what `--base` named, if anything.
+    Raises ConceptNotFound, PromptRefused, BaseMismatch, BaseNotFound, ArchiveRefused.
+    """
+    pieces, avoided = placeholders.parse(prompt), placeholders.parse(negative)
+    registry = Registry(paths.concepts_dir())
+    archives = {name: registry.load(name) for name in placeholders.mentioned([*pieces, *avoided])}
+    for piece in (*pieces, *avoided):
+        _check_part(piece, archives)
+    return Scene(
+        prompt=_slots(pieces),
+        negative=_slots(avoided),
+        archives=archives,
+        weights={
+            name: _weight(name, [*pieces, *avoided], 1.0 if scale is None else scale)
+            for name in archives
+        },
+        entry=_common_base(archives, base),
+    )
+
+
+def learned_digest(archive: Archive) -> str:
+    """Changes when what was learned does; a rename leaves it."""
+    members = archive.manifest.members
+    tensors = [members[name].sha256 for name in sorted(members) if name.endswith(".safetensors")]
+    return hashlib.sha256("".join(tensors).encode()).hexdigest()[:12]
+
+
+def _common_base(archives: Mapping[str, Archive], asked: str | None) -> BaseEntry:
+    """The base of every concept; the practice base, or the one asked for, where there is none."""
+    if not archives:
+        return catalog.resolve(asked)
+    (first, archive), *rest = archives.items()
+    base = archive.manifest.base
+    for name, other in rest:
+        if other.manifest.base != base:
+            raise BaseMismatch(
+                f"{first!r} was trained on {_called(archive)}, {name!r} on {_called(other)}",
+                hint="concepts meet only on one base: train one again on the other's",
+            )
+    entry = catalog.resolve(asked) if asked else catalog.resolve_trained(base.id, base.revision)
+    if entry.revision != base.revision:
+        raise BaseMismatch(
+            f"{first!r} was trained on {_called(archive)}, not on {entry.id} ({entry.revision})",
+            hint=f"train it again on this base: prism train PHOTOS --name {first} --force"
+            + (f" --base {asked}" if asked else ""),
+        )
+    return entry
+
+
+def _called(archive: Archive) -> str:
+    return f"{archive.manifest.base.id} ({archive.manifest.base.revision})"
+
+
+def _slots(pieces: Sequence[str | Mention]) -> Prompt:
+    return tuple(p if isinstance(p, str) else Slot(p.name, p.part) for p in pieces)
+
+
+def _check_part(piece: str | Mention, archives: Mapping[str, Archive]) -> None:
+    """A residual that the concept does not have is an error of the prompt."""
+    if isinstance(piece, str) or piece.part == "target":
+        return
+    slot = Slot(piece.name, piece.part)
+    known = unpack_tokens(archives[piece.name]).rows()
+    if slot not in known:
+        raise PromptRefused(
+            f"{piece.name!r} has no {piece.part.replace('.', ' ')}",
+            hint=f"its photos are numbered 0 to {len(known) - 2}"
+            if len(known) > 1
+            else f"it has no residuals; write [{piece.name}]",
+        )
+
+
+def _weight(name: str, pieces: Sequence[str | Mention], scale: float) -> float:
+    given = {p.weight for p in pieces if isinstance(p, Mention) and p.name == name} - {None}
+    if len(given) > 1:
+        raise PromptRefused(
+            f"[{name}] has two weights in the prompt",
+            hint="a concept's LoRA has one weight in a picture",
+        )
+    return given.pop() if given else scale  # type: ignore[return-value]  # None was taken out

@@ -1,0 +1,180 @@
+"""The two stages with their checkpoints: a run can be stopped anywhere and goes on bit for bit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from prism_cli.backbones.base import Backbone
+from prism_cli.method.finetuning import Finetuning, encode_conditions, finetune
+from prism_cli.method.token_optimization import TokenTraining, optimize_tokens
+from prism_cli.method.tokens import ConceptTokens, init_tokens
+from prism_cli.runtime import generator
+from prism_cli.services import checkpoint
+from prism_cli.services.checkpoint import Checkpoint
+from prism_cli.services.events import OnEvent, StageBegan, StageEnded, StageMoved
+from prism_cli.settings import Recipe
+
+TOKENS, LORA = "tokens", "lora"  # the stages' names, in events and in checkpoints
+CHECKPOINT_SECONDS = 5.0  # what a kill may cost; the result does not depend on it
+
+
+@dataclass(frozen=True, slots=True)
+class StageOutcome:
+    """How a stage went: updates made, "plateau" or "cap", its deterministic loss at both ends."""
+
+    steps: int
+    ended: str
+    first: float
+    last: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What the two stages have learned. lora: diffusers' keys, empty when stage 2 was left out."""
+
+    tokens: ConceptTokens
+    lora: dict[str, Tensor]
+    outcomes: dict[str, StageOutcome]
+
+
+@dataclass(slots=True, kw_only=True)
+class TrainingRun:
+    """One training: its inputs, and where its checkpoint lies."""
+
+    backbone: Backbone
+    z_0: Tensor  # (N, V, c, h, w)
+    name: str
+    captions: Sequence[str]
+    class_word: str | None
+    recipe: Recipe
+    seed: int
+    checkpoint_path: Path
+    created: str  # when the training first began; kept across a resume
+    on_event: OnEvent
+
+    def run(self) -> Trained:
+        """Both stages, from the last checkpoint if there is one."""
+        saved = checkpoint.read(self.checkpoint_path)
+        if saved is not None:
+            self.created = saved.facts["created"]
+        rng = generator(self.seed)
+        tokens = init_tokens(
+            self.backbone,
+            self.name,
+            self.captions,
+            length=self.recipe.tokens.length,
+            word=self.class_word,
+            residual_length=self.recipe.tokens.residual_length or None,
+            rng=rng,
+        )
+        first = TokenTraining.start(tokens, self.recipe.tokens, rng)
+        outcomes = self._optimize_tokens(first, saved)
+        lora: dict[str, Tensor] = {}
+        if self.recipe.finetuning.steps:
+            outcomes |= self._finetune(first, outcomes, saved)
+            lora = self.backbone.lora_state()
+        return Trained(tokens.detached(), lora, outcomes)
+
+    def _optimize_tokens(
+        self, state: TokenTraining, saved: Checkpoint | None
+    ) -> dict[str, StageOutcome]:
+        if saved is not None:
+            checkpoint.restore_values(state.tokens.parameters(), _listed(saved, "tokens."))
+        if saved is not None and saved.facts["stage"] == LORA:
+            return {TOKENS: StageOutcome(**saved.facts["outcome"])}
+        if saved is not None:
+            self._restore(state, saved)
+
+        def snapshot() -> Checkpoint:
+            return Checkpoint(
+                _numbered("tokens.", state.tokens.parameters()) | _progress(state),
+                {
+                    "stage": TOKENS,
+                    "created": self.created,
+                    "step": state.step,
+                    "curve": state.curve,
+                },
+            )
+
+        steps = (
+            (s.step, {"rec": s.rec, "excl": s.excl})
+            for s in optimize_tokens(self.backbone, self.z_0, state, self.recipe.tokens)
+        )
+        return {TOKENS: self._drive(TOKENS, state, self.recipe.tokens.steps, steps, snapshot)}
+
+    def _finetune(
+        self, first: TokenTraining, done: dict[str, StageOutcome], saved: Checkpoint | None
+    ) -> dict[str, StageOutcome]:
+        # The second stage draws from a generator of its own: a resume need not replay the first.
+        state = Finetuning.start(self.backbone, self.recipe.finetuning, generator(self.seed + 1))
+        if saved is not None and saved.facts["stage"] == LORA:
+            checkpoint.restore_values(state.factors, _listed(saved, "factors."))
+            self._restore(state, saved)
+        conditions = encode_conditions(self.backbone, first.tokens)
+
+        def snapshot() -> Checkpoint:
+            outcome = done[TOKENS]
+            return Checkpoint(
+                _numbered("tokens.", first.tokens.parameters())
+                | _numbered("factors.", state.factors)
+                | _progress(state),
+                {
+                    "stage": LORA,
+                    "created": self.created,
+                    "step": state.step,
+                    "curve": state.curve,
+                    "outcome": {k: getattr(outcome, k) for k in StageOutcome.__slots__},
+                },
+            )
+
+        steps = (
+            (s.step, {"loss": s.loss})
+            for s in finetune(self.backbone, self.z_0, conditions, state, self.recipe.finetuning)
+        )
+        return {LORA: self._drive(LORA, state, self.recipe.finetuning.steps, steps, snapshot)}
+
+    def _drive(
+        self,
+        stage: str,
+        state: TokenTraining | Finetuning,
+        total: int,
+        steps: Iterator[tuple[int, dict[str, float]]],
+        snapshot: Any,
+    ) -> StageOutcome:
+        """Step through a stage, report each step, and save every few seconds and at its start."""
+        self.on_event(StageBegan(stage, total, state.step))
+        checkpoint.write(self.checkpoint_path, snapshot())
+        saved_at = time.monotonic()
+        for step, losses in steps:
+            self.on_event(StageMoved(stage, step, losses))
+            if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+                checkpoint.write(self.checkpoint_path, snapshot())
+                saved_at = time.monotonic()
+        ended = "plateau" if state.step < total else "cap"
+        self.on_event(StageEnded(stage, state.step, ended))
+        return StageOutcome(state.step, ended, state.curve[0], state.curve[-1])
+
+    def _restore(self, state: TokenTraining | Finetuning, saved: Checkpoint) -> None:
+        checkpoint.restore_optimizer(state.optimizer, saved.part("optimizer."))
+        checkpoint.restore_generator(state.rng, saved.tensors["rng"])
+        state.step, state.curve = saved.facts["step"], list(saved.facts["curve"])
+
+
+def _progress(state: TokenTraining | Finetuning) -> dict[str, Tensor]:
+    moments = checkpoint.optimizer_tensors(state.optimizer)
+    return {f"optimizer.{k}": v for k, v in moments.items()} | {"rng": state.rng.get_state()}
+
+
+def _numbered(prefix: str, tensors: Any) -> dict[str, Tensor]:
+    return {f"{prefix}{k}": tensor for k, tensor in enumerate(tensors)}
+
+
+def _listed(saved: Checkpoint, prefix: str) -> list[Tensor]:
+    part = saved.part(prefix)
+    return [part[str(k)] for k in range(len(part))]
