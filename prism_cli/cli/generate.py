@@ -1,0 +1,95 @@
+"""`prism gen`, also called generate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prism_cli.cli import render
+from prism_cli.cli.main import app
+from prism_cli.cli.options import BaseOption, JsonFlag, QuietFlag, complete_prompt
+from prism_cli.cli.progress import progress
+
+
+@app.command("generate", hidden=True)
+@app.command("gen")
+def gen_command(
+    prompt: Annotated[
+        str | None,
+        typer.Argument(
+            help=r'What to draw, e.g. "A \[mydog] box".', autocompletion=complete_prompt
+        ),
+    ] = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="Pictures.")] = 1,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, max=2**32 - 1, help="Of the first picture; random, if none."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps; the base's, if none.")] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="Classifier-free guidance; the base's, if none.")
+    ] = None,
+    negative: Annotated[str | None, typer.Option(help="What to keep out of the picture.")] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="N|WxH", help="In pixels; the base's, if none.")
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(min=-10, max=10, help="LoRA weight, where the prompt gives none; 1, if none."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="PATH", help="A .png file, or a folder.")
+    ] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", metavar="PICTURE", help="Draw this picture again; options change it."
+        ),
+    ] = None,
+    base: BaseOption = None,
+    show: Annotated[bool, typer.Option("--show", help="Show the result in the terminal.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files of that name.")] = False,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    r"""Draw pictures, with concepts in them.
+
+    \[name] in the prompt is a concept, \[name:0.7] sets the weight of its LoRA, and
+    \[name:residual:0] is what its first photo held besides it. A backslash makes a plain bracket.
+    """
+    from prism_cli.services.generate import DrawRequest, generate
+
+    render.use(json=json, quiet=quiet)
+    request = DrawRequest(
+        prompt=prompt,
+        count=count,
+        seed=seed,
+        steps=steps,
+        guidance=guidance,
+        negative=negative,
+        size=_size(size) if size else None,
+        scale=scale,
+        out=out,
+        base=base,
+        replay=replay,
+        force=force,
+    )
+    try:
+        with progress() as on_event:
+            drawn = generate(request, on_event)
+    except KeyboardInterrupt:
+        render.hint("stopped; nothing was written")
+        raise typer.Exit(130) from None
+    render.drawn(drawn, show)
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Width and height: ``64`` or ``96x64``."""
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
+        raise typer.BadParameter(
+            f"{text!r} is not a size such as 512 or 768x512", param_hint="--size"
+        )
+    return int(sides[0]), int(sides[-1])

@@ -1,0 +1,52 @@
+"""Options that several commands share, with their types and completions."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def complete_concept(incomplete: str) -> list[str]:
+    """The names in the registry that begin like `incomplete`; only file names are read."""
+    from prism_cli import paths
+    from prism_cli.errors import PrismError
+    from prism_cli.registry.store import Registry
+
+    try:
+        names = Registry(paths.concepts_dir()).names()
+    except PrismError:
+        return []  # a completion has nowhere to say what is wrong
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def complete_prompt(incomplete: str) -> list[str]:
+    """The prompt so far with its open bracket completed: ``A [my`` gives ``A [mydog]``."""
+    before, bracket, begun = incomplete.rpartition("[")
+    if not bracket or "]" in begun:
+        return []
+    return [f"{before}[{name}]" for name in complete_concept(begun)]
+
+
+ConceptName = Annotated[
+    str, typer.Argument(metavar="NAME", help="A concept's name.", autocompletion=complete_concept)
+]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
+QuietFlag = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print only names or paths, and no progress.")
+]
+YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+ForceFlag = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Replace what has that name; it stays until the new one is whole."
+    ),
+]
+BaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--base",
+        metavar="NAME|FOLDER",
+        help="mini, or a folder with a pipeline in Stable Diffusion's format.",
+    ),
+]

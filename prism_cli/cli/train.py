@@ -1,0 +1,119 @@
+"""`prism train`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from prism_cli.cli import render
+from prism_cli.cli.main import app
+from prism_cli.cli.options import BaseOption, ForceFlag, JsonFlag, QuietFlag
+from prism_cli.cli.progress import progress
+
+_METHOD = "Method"
+
+
+class Crop(StrEnum):
+    """How a photo that is not square is used."""
+
+    CENTER = "center"
+    RANDOM = "random"
+
+
+def _method(flag: str, text: str) -> Any:
+    return typer.Option(flag, help=text, rich_help_panel=_METHOD, show_default=False)
+
+
+@app.command("train")
+def train_command(
+    photos: Annotated[Path, typer.Argument(metavar="FOLDER", help="3-8 photos of one thing.")],
+    name: Annotated[
+        str | None, typer.Option("--name", "-n", help="The concept's name; the folder's, if none.")
+    ] = None,
+    base: BaseOption = None,
+    class_word: Annotated[
+        str | None, typer.Option("--class", metavar="WORD", help="Start the target as this word.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random.", min=0, max=2**32 - 1)] = 0,
+    crop: Annotated[
+        Crop, typer.Option(help="Use the centre of each photo, or several random crops.")
+    ] = Crop.CENTER,
+    crops: Annotated[int, typer.Option(min=1, max=64, help="Crops a photo, when random.")] = 4,
+    keep_similar: Annotated[
+        bool, typer.Option("--keep-similar", help="Use photos that are nearly the same, too.")
+    ] = False,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Settings in TOML; flags win over them.")
+    ] = None,
+    force: ForceFlag = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done and what it would take.")
+    ] = False,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+    token_steps: Annotated[int | None, _method("--token-steps", "Cap on steps of stage 1.")] = None,
+    token_lr: Annotated[float | None, _method("--token-lr", "Learning rate of stage 1.")] = None,
+    beta: Annotated[float | None, _method("--beta", "Weight of the exclusion loss.")] = None,
+    anchors: Annotated[
+        int | None, _method("--anchors", "Other photos a residual is held to.")
+    ] = None,
+    length: Annotated[int | None, _method("--length", "Vectors of the target token.")] = None,
+    residual_length: Annotated[
+        int | None, _method("--residual-length", "Vectors of a residual; 0: the caption's.")
+    ] = None,
+    lora_steps: Annotated[
+        int | None, _method("--lora-steps", "Cap on steps of stage 2; 0: tokens only.")
+    ] = None,
+    lora_lr: Annotated[float | None, _method("--lora-lr", "Learning rate of stage 2.")] = None,
+    rank: Annotated[int | None, _method("--rank", "Rank of the LoRA.")] = None,
+) -> None:
+    """Learn a concept from a folder of photos.
+
+    A photo's caption, photo.txt beside photo.jpg, helps to tell the concept from the rest.
+    Stopped with Ctrl-C, the same command goes on from where it was.
+    """
+    from prism_cli.services.rehearsal import rehearse
+    from prism_cli.services.settings_file import read_settings
+    from prism_cli.services.train import TrainRequest, train
+
+    render.use(json=json, quiet=quiet)
+    flags = {
+        "tokens.steps": token_steps,
+        "tokens.lr": token_lr,
+        "tokens.beta": beta,
+        "tokens.anchors": anchors,
+        "tokens.length": length,
+        "tokens.residual_length": residual_length,
+        "finetuning.steps": lora_steps,
+        "finetuning.lr": lora_lr,
+        "finetuning.rank": rank,
+    }
+    request = TrainRequest(
+        folder=photos,
+        name=name,
+        base=base,
+        class_word=class_word,
+        seed=seed,
+        crop="random" if crop is Crop.RANDOM else "center",
+        crops=crops,
+        keep_similar=keep_similar,
+        force=force,
+        flags=flags,
+        file=read_settings(config) if config else {},
+    )
+    try:
+        with progress() as on_event:
+            if dry_run:
+                plan = rehearse(request, on_event)
+            else:
+                learned = train(request, on_event)
+    except KeyboardInterrupt:
+        render.hint("stopped; the same command goes on from the last checkpoint")
+        raise typer.Exit(130) from None
+    if dry_run:
+        render.plan(plan)
+    else:
+        render.trained(learned)
