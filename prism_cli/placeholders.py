@@ -2,6 +2,7 @@ r"""Concepts in a prompt: ``A [mydog] box``, ``[mydog:0.7]``, ``[mydog:residual:
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def _mention(inside: str) -> Mention:
         match rest:
             case []:
                 return Mention(name)
-            case ["residual", number] if number.isdecimal():
+            case ["residual", number] if re.fullmatch(r"[0-9]{1,9}", number):
                 return Mention(name, f"residual.{int(number)}")
             case [weight] if (value := _number(weight)) is not None:
                 return Mention(name, weight=value)
@@ -74,4 +75,7 @@ def _mention(inside: str) -> Mention:
 
 
 def _number(text: str) -> float | None:
-    return float(text) if re.fullmatch(r"[+-]?(\d+(\.\d*)?|\.\d+)", text.strip()) else None
+    if not re.fullmatch(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)", text.strip()):
+        return None
+    value = float(text)
+    return value if math.isfinite(value) else None

@@ -141,5 +141,5 @@ def checked(name: str, value: Any) -> Any:
         )
     low, high = known[option].metadata["limits"]
     if not low <= value <= high:
-        raise OptionRefused(f"{name} must be between {low:g} and {high:g}, not {value:g}")
+        raise OptionRefused(f"{name} must be between {low:g} and {high:g}, not {value}")
     return kind(value)

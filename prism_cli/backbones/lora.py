@@ -48,13 +48,16 @@ def attach(
     targets: Sequence[str],
 ) -> None:
     """Draw with the sum of these LoRAs, each times its weight; peft adds the deltas exactly."""
-    for name, (state, _) in loras.items():
+    # Not under the concepts' own names: peft keeps adapters in a torch ModuleDict, which refuses
+    # those of its own attributes, such as "pop" or "train".
+    adapters = {f"concept{k}": lora for k, lora in enumerate(loras.values())}
+    for name, (state, _) in adapters.items():
         factors = {key.removeprefix(PREFIX): factor for key, factor in state.items()}
         rank = next(f.shape[0] for key, f in factors.items() if ".lora_A." in key)
         denoiser.add_adapter(_config(rank, targets), adapter_name=name)
         set_peft_model_state_dict(denoiser, factors, adapter_name=name)
-    if loras:
-        denoiser.set_adapters(list(loras), [weight for _, weight in loras.values()])
+    if adapters:
+        denoiser.set_adapters(list(adapters), [weight for _, weight in adapters.values()])
         denoiser.requires_grad_(False)
 
 

@@ -75,9 +75,10 @@ def train_command(
     A photo's caption, photo.txt beside photo.jpg, helps to tell the concept from the rest.
     Stopped with Ctrl-C, the same command goes on from where it was.
     """
+    from prism_cli.services.prepare import TrainRequest
     from prism_cli.services.rehearsal import rehearse
     from prism_cli.services.settings_file import read_settings
-    from prism_cli.services.train import TrainRequest, train
+    from prism_cli.services.train import train
 
     render.use(json=json, quiet=quiet)
     flags = {

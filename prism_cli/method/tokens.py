@@ -13,6 +13,9 @@ from prism_cli.errors import OptionRefused
 from prism_cli.method.conditions import JOINING_WORD, residual_slot, target_slot
 
 
+SHORTEST_RESIDUAL = 8  # rows; the shortest caption of supplement §10 has 8 words
+
+
 @dataclass(frozen=True, slots=True)
 class ConceptTokens:
     """One target and N residuals, each a row matrix per text encoder.
@@ -64,8 +67,9 @@ def init_tokens(
     """Lines 1-2: the target at random (or as `word`), each residual as its caption's rows.
 
     The residual starts as the caption's own *input* embeddings, so that step 0 is the captioned
-    prompt; a caption longer than a prompt holds beside the target loses its end (`kept_words`
-    tells how much). With `residual_length` m it is pooled to m rows.
+    prompt; a caption longer than a prompt holds beside the target loses its end (`residual_room`
+    tells where). With `residual_length` m it is pooled to m rows; without, a caption of under
+    `SHORTEST_RESIDUAL` rows is stretched to that many, or it could not hold what a photo has.
     """
     target = {
         encoder: _word_rows(backbone, encoder, word, length)
@@ -73,16 +77,15 @@ def init_tokens(
         else random_rows(vocabulary, length, rng)
         for encoder, vocabulary in backbone.vocabulary().items()
     }
-    residuals = []
-    for caption in captions:
-        rows = {
-            encoder: rows[: residual_room(backbone, encoder, length)]
+    rooms = {encoder: residual_room(backbone, encoder, length) for encoder in target}
+    residuals = tuple(
+        {
+            encoder: _residual(rows, residual_length, rooms[encoder])
             for encoder, rows in backbone.word_rows(caption).items()
         }
-        residuals.append(
-            _each(rows, lambda r: pool_rows(r, residual_length)) if residual_length else rows
-        )
-    return ConceptTokens(concept, target, tuple(residuals)).trainable()
+        for caption in captions
+    )
+    return ConceptTokens(concept, target, residuals).trainable()
 
 
 def random_rows(vocabulary: Tensor, n: int, rng: Generator) -> Tensor:
@@ -106,6 +109,19 @@ def pool_rows(rows: Tensor, m: int) -> Tensor:
     usual = rows.float().norm(dim=1).mean()
     scale: Tensor = usual / pooled.norm(dim=1, keepdim=True).clamp_min(1e-8)
     return pooled * scale
+
+
+def _residual(words: Tensor, m: int | None, room: int) -> Tensor:
+    """The start of one residual: (m, d), or as many rows as the caption has, within `room`."""
+    if m is not None and m > room:
+        raise OptionRefused(
+            f"a residual of {m} rows does not fit: {room} fit beside the target",
+            hint=f"use --residual-length {room} or less",
+        )
+    rows = words[:room]
+    if m is None and len(rows) >= SHORTEST_RESIDUAL:
+        return rows
+    return pool_rows(rows, m or min(SHORTEST_RESIDUAL, room))
 
 
 def _word_rows(backbone: Backbone, encoder: str, word: str, length: int) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Generator, Tensor
 
 from prism_cli import paths
 from prism_cli.errors import PrismError
-from prism_cli.files import write_whole
+from prism_cli.files import PARTIAL, write_whole
 
 
 class CheckpointDamaged(PrismError):
@@ -67,9 +67,11 @@ def read(path: Path) -> Checkpoint | None:
 
 
 def discard(name: str) -> None:
-    """Delete what unfinished trainings of `name` have left."""
-    for path in paths.unfinished_dir().glob(f"{name}-{'[0-9a-f]' * 16}.safetensors"):
-        path.unlink(missing_ok=True)
+    """Delete what unfinished trainings of `name` have left, killed writes included."""
+    finished = f"{name}-{'[0-9a-f]' * 16}.safetensors"
+    for pattern in (finished, f".{finished}.*{PARTIAL}"):
+        for path in paths.unfinished_dir().glob(pattern):
+            path.unlink(missing_ok=True)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

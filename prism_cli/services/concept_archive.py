@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from safetensors.torch import load, save
 from torch import Tensor
@@ -13,10 +12,8 @@ from prism_cli import __version__
 from prism_cli.method.tokens import ConceptTokens
 from prism_cli.registry.archive import Archive, pack
 from prism_cli.registry.manifest import BaseRef, LoraSpec, Manifest, OptionValue, PhotoRecord
+from prism_cli.services.prepare import Prepared
 from prism_cli.services.training_run import Trained
-
-if TYPE_CHECKING:
-    from prism_cli.services.train import Prepared
 
 
 def pack_concept(

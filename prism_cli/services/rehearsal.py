@@ -15,7 +15,8 @@ from prism_cli import paths
 from prism_cli.backbones import catalog
 from prism_cli.runtime import peak_memory
 from prism_cli.services.events import Event, OnEvent, StageMoved, ignore
-from prism_cli.services.train import TrainRequest, prepare, training_run
+from prism_cli.services.prepare import TrainRequest, prepare
+from prism_cli.services.train import training_run
 from prism_cli.services.training_run import LORA, TOKENS
 from prism_cli.settings import Recipe
 

@@ -2,57 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from prism_cli import __version__, paths
+from prism_cli import paths
 from prism_cli.backbones import catalog
 from prism_cli.backbones.base import Backbone
-from prism_cli.backbones.catalog import BaseEntry
-from prism_cli.captioners.base import Caption
-from prism_cli.captioners.sidecar import PLAIN, SidecarCaptioner
-from prism_cli.errors import NameTaken
 from prism_cli.method.tokens import residual_room
-from prism_cli.names import check_name
 from prism_cli.registry.store import Registry
-from prism_cli.runtime import Runtime, detect, peak_memory
+from prism_cli.runtime import peak_memory
 from prism_cli.services import checkpoint
 from prism_cli.services.concept_archive import pack_concept
-from prism_cli.services.events import Note, OnEvent, PhotoNote, ignore
-from prism_cli.services.introductions import introduce
-from prism_cli.services.photos import Intake, Photo, take_in, views
+from prism_cli.services.events import Note, OnEvent, ignore
+from prism_cli.services.photos import Photo, views
 from prism_cli.services.pictures import to_tensor
+from prism_cli.services.prepare import Prepared, TrainRequest, prepare
 from prism_cli.services.preview import draw_preview
 from prism_cli.services.training_run import StageOutcome, TrainingRun
-from prism_cli.settings import Resolved, resolve
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainRequest:
-    """What the user asked for. flags and file: settings under dotted names, see `settings`."""
-
-    folder: Path
-    name: str | None = None  # None: the folder's
-    base: str | None = None
-    class_word: str | None = None
-    seed: int = 0
-    crop: Literal["center", "random"] = "center"
-    crops: int = 4  # views of each photo when the crop is random
-    keep_similar: bool = False
-    force: bool = False
-    flags: Mapping[str, Any] = field(default_factory=dict)
-    file: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,35 +42,6 @@ class TrainResult:
     seconds: float
     peak_memory: int
     preview: bytes  # a PNG
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """Everything that is known before the base is loaded."""
-
-    request: TrainRequest
-    name: str
-    entry: BaseEntry
-    settings: Resolved
-    intake: Intake
-    captions: tuple[Caption, ...]
-    runtime: Runtime
-
-    @property
-    def fingerprint(self) -> str:
-        """Equal for two trainings that must give the same result; it names their checkpoint."""
-        facts = {
-            "base": self.entry.revision,
-            "photos": [photo.sha256 for photo in self.intake.photos],
-            "captions": [caption.text for caption in self.captions],
-            "recipe": self.settings.recipe.flat(),
-            "class": self.request.class_word,
-            "crop": [self.request.crop, self.request.crops],
-            "seed": self.request.seed,
-            "machine": [str(self.runtime.device), str(self.runtime.dtype), torch.__version__],
-            "prism": __version__,
-        }
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def train(
@@ -131,52 +75,6 @@ def train(
         seconds=time.monotonic() - began,
         peak_memory=peak_memory(),
         preview=preview,
-    )
-
-
-def prepare(request: TrainRequest, on_event: OnEvent = ignore) -> Prepared:
-    """Check everything that can be checked before a weight is loaded, and say what was chosen."""
-    name = request.name or _name_of(request.folder)
-    check_name(name)
-    if not request.force and name in Registry(paths.concepts_dir()).names():
-        raise NameTaken(
-            f"there is a concept called {name!r}",
-            hint="choose another --name, or replace it with --force",
-        )
-    entry = catalog.resolve(request.base)
-    runtime = detect()
-    settings = resolve(entry.recipe, request.file, request.flags)
-    why = "named with --base" if request.base else "no other was named with --base"
-    introduce(entry, why, runtime, on_event)
-    intake = take_in(
-        request.folder,
-        size=entry.size,
-        keep_similar=request.keep_similar,
-        minimum=2 if settings.recipe.tokens.beta else 1,  # exclusion needs another photo
-    )
-    for finding in intake.findings:
-        on_event(PhotoNote(finding.file, finding.treatment, finding.sentence, finding.used))
-    used = len(intake.photos)
-    on_event(Note(f"photos: {used} of {len(intake.findings)} in {request.folder} are used"))
-    captioner = SidecarCaptioner()
-    captions = tuple(captioner.caption(photo.path) for photo in intake.photos)
-    bare = sum(caption is PLAIN for caption in captions)
-    if bare:
-        on_event(
-            Note(
-                f"{bare} of {len(captions)} photos have no caption and start from {PLAIN.text!r}: "
-                "a sentence in photo.txt beside photo.jpg makes the concept cleaner",
-                "warning",
-            )
-        )
-    return Prepared(
-        request=request,
-        name=name,
-        entry=entry,
-        settings=settings,
-        intake=intake,
-        captions=captions,
-        runtime=runtime,
     )
 
 
@@ -227,8 +125,3 @@ def _say_what_is_cut(
                         "warning",
                     )
                 )
-
-
-def _name_of(folder: Path) -> str:
-    """The folder's own name, made into one that a concept can have."""
-    return re.sub(r"[^a-z0-9_-]+", "-", folder.resolve().name.lower()).strip("-_")[:63]
