@@ -4,9 +4,9 @@
 
 The naive loop does what a first reading of the algorithm suggests: every step it encodes the photos
 with the autoencoder and every prompt with the text encoder, the null prompt included, runs the
-reconstruction and both branches of every anchor as forwards of their own, and hands the vocabulary
-matrix to the optimizer whole. Same photos, batch, anchors, optimizer and number of steps; the two loops
-take turns in one process. Prints ms per step, and their ratio with a 95 % bootstrap interval.
+reconstruction and both branches of every anchor as forwards of their own, and hands the whole
+vocabulary to the optimizer. Photos, batch, anchors, optimizer and steps are the same; the two
+loops take turns in one process. Prints ms a step, and their ratio with a 95 % bootstrap interval.
 """
 
 from __future__ import annotations

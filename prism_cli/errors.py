@@ -81,6 +81,12 @@ class OptionRefused(Refused):
     """A setting outside its range, or two that contradict each other."""
 
 
+class Interrupted(PrismError):
+    """The user stopped it, with Ctrl-C or by closing the input."""
+
+    exit_status = 130
+
+
 class StorageFailed(PrismError):
     """The operating system would not read or write a file."""
 

@@ -23,9 +23,7 @@ def check_name(text: str) -> str:
     suggestion = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:63]
     raise InvalidName(
         f"{text!r} cannot name a concept: 1 to 63 of a-z, 0-9, '-' and '_', begun by a-z or 0-9",
-        hint=f"for example --name {suggestion}"
-        if is_name(suggestion)
-        else "for example --name mydog",
+        hint=f"for example {suggestion if is_name(suggestion) else 'mydog'}",
     )
 
 

@@ -112,7 +112,7 @@ def resolve(
                 problems.append(error.message)
     if problems:
         raise OptionRefused(
-            "; ".join(problems), hint="see `prism train --help` for names and limits"
+            "; ".join(problems), hint="`prism train --help` has the flags and their limits"
         )
     changed = {
         section: replace(
@@ -124,10 +124,20 @@ def resolve(
     return Resolved(Recipe(**changed), sources)
 
 
+def limits(name: str) -> tuple[float, float]:
+    """The least and the most that the setting called `name` may be."""
+    section, _, option = name.partition(".")
+    known = {f.name: f for f in fields(SECTIONS[section])}
+    low, high = known[option].metadata["limits"]
+    return low, high
+
+
 def checked(name: str, value: Any) -> Any:
     """`value` as the type that setting `name` has, or OptionRefused."""
     section, _, option = name.partition(".")
-    known = {f.name: f for f in fields(SECTIONS[section])} if section in SECTIONS else {}
+    if section not in SECTIONS:
+        raise OptionRefused(f"unknown section {section!r} (there are {', '.join(SECTIONS)})")
+    known = {f.name: f for f in fields(SECTIONS[section])}
     if option not in known:
         close = nearest(name, Recipe().flat())
         raise OptionRefused(
@@ -139,7 +149,9 @@ def checked(name: str, value: Any) -> Any:
         raise OptionRefused(
             f"{name} takes a{'n integer' if kind is int else ' number'}, not {value!r}"
         )
-    low, high = known[option].metadata["limits"]
+    low, high = limits(name)
     if not low <= value <= high:
-        raise OptionRefused(f"{name} must be between {low:g} and {high:g}, not {value}")
+        raise OptionRefused(
+            f"{name} must be between {low:g} and {high:g}, not {value}", hint="choose a value there"
+        )
     return kind(value)

@@ -10,6 +10,12 @@ import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("COLUMNS", "100")
+os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"  # else help has colours where CI asks for them
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the only way in which tests/golden changes."""
+    parser.addoption("--update-golden", action="store_true", help="write tests/golden anew")
 
 
 @pytest.fixture(autouse=True)

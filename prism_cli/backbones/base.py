@@ -118,7 +118,10 @@ class Backbone(Protocol):
     def sample(
         self, cond: Conditioning, null: Conditioning, z_T: Tensor, plan: SamplingPlan
     ) -> Iterator[Tensor]:
-        """Denoise z_T step by step: yields `plan.steps` latents, the last of them z_0."""
+        """Denoise z_T step by step: yields a latent after each, the last of them z_0.
+
+        Some samplers take more than `plan.steps` evaluations of the model, none takes fewer.
+        """
         ...
 
     def lora_targets(self) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ _ADAPTERS = {"StableDiffusionPipeline": "prism_cli.backbones.unet:UNetBackbone"}
 
 # docs/method.md, "The practice base": measured on it, not taken from the paper.
 MINI_RECIPE = Recipe(
-    tokens=TokenOptions(steps=150, batch=4, lr=5e-3, anchors=1),
+    tokens=TokenOptions(steps=100, batch=4, lr=5e-3, beta=1.0, anchors=1),
     finetuning=FinetuneOptions(steps=150, batch=4, lr=1e-3),
     drawing=DrawingOptions(steps=30, guidance=4.0),
 )
@@ -140,14 +140,24 @@ def _entry(
     base_id: str, folder: Path, recipe: Recipe, previews: tuple[str, ...], *, practice: bool = False
 ) -> BaseEntry:
     try:
-        index = json.loads((folder / "model_index.json").read_text("utf-8"))
+        pipeline = json.loads((folder / "model_index.json").read_text("utf-8"))["_class_name"]
+        if pipeline not in _ADAPTERS:
+            raise BaseRefused(
+                f"{folder} holds a {pipeline}, which no adapter serves",
+                hint="give a folder with a " + " or ".join(_ADAPTERS) + ", or --base mini",
+            )
         unet = json.loads((folder / "unet" / "config.json").read_text("utf-8"))
         vae = json.loads((folder / "vae" / "config.json").read_text("utf-8"))
         scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text("utf-8"))
-        adapter = _ADAPTERS[index["_class_name"]]
+        adapter = _ADAPTERS[pipeline]
         levels = len(vae.get("encoder_block_out_channels") or vae["block_out_channels"])
         size = int(unet["sample_size"]) * 2 ** (levels - 1)
         parameterization = _PARAMETERIZATIONS[scheduler.get("prediction_type", "epsilon")]
+    except FileNotFoundError as error:
+        raise BaseRefused(
+            f"{folder} does not hold a pipeline: there is no {error.filename}",
+            hint="give a folder that StableDiffusionPipeline.from_pretrained loads, or --base mini",
+        ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BaseRefused(
             f"{folder} does not hold a pipeline in Stable Diffusion's format ({error})",

@@ -6,6 +6,7 @@ misread.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,7 +40,7 @@ def inject(denoiser: Any, rank: int, targets: Sequence[str], rng: Generator) -> 
 def extract(denoiser: Any) -> dict[str, Tensor]:
     """The injected factors: ``unet.<layer>.lora_A.weight`` (r, in), ``.lora_B.weight`` (out, r)."""
     state = get_peft_model_state_dict(denoiser, adapter_name=TRAINED)
-    return {PREFIX + name: factor.detach().cpu() for name, factor in state.items()}
+    return {PREFIX + name: factor.detach().cpu().clone() for name, factor in state.items()}
 
 
 def attach(
@@ -54,7 +55,9 @@ def attach(
     for name, (state, _) in adapters.items():
         factors = {key.removeprefix(PREFIX): factor for key, factor in state.items()}
         rank = next(f.shape[0] for key, f in factors.items() if ".lora_A." in key)
-        denoiser.add_adapter(_config(rank, targets), adapter_name=name)
+        with warnings.catch_warnings():  # of a second adapter, which is what is wanted
+            warnings.filterwarnings("ignore", "Already found a `peft_config`")
+            denoiser.add_adapter(_config(rank, targets), adapter_name=name)
         set_peft_model_state_dict(denoiser, factors, adapter_name=name)
     if adapters:
         denoiser.set_adapters(list(adapters), [weight for _, weight in adapters.values()])

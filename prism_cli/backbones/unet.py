@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -167,6 +169,7 @@ class UNetBackbone:
         scheduler.set_timesteps(plan.steps, device=self.device)
         guided = plan.guidance != 1
         both = null.then(cond) if guided else cond
+        chance = _chance_of(scheduler, z_T)
         z_t = z_T * scheduler.init_noise_sigma
         for t in scheduler.timesteps:
             model_input = scheduler.scale_model_input(torch.cat([z_t, z_t]) if guided else z_t, t)
@@ -174,7 +177,7 @@ class UNetBackbone:
             if guided:
                 unconditional, conditional = prediction.chunk(2)
                 prediction = unconditional + plan.guidance * (conditional - unconditional)
-            z_t = scheduler.step(prediction, t, z_t).prev_sample
+            z_t = scheduler.step(prediction, t, z_t, **chance).prev_sample
             yield z_t
 
     def lora_targets(self) -> tuple[str, ...]:
@@ -192,3 +195,14 @@ class UNetBackbone:
     def attach_loras(self, loras: Mapping[str, tuple[Mapping[str, Tensor], float]]) -> None:
         """See `Backbone.attach_loras`."""
         lora.attach(self.unet, loras, self.lora_targets())
+
+
+def _chance_of(scheduler: Any, z_T: Tensor) -> dict[str, list[Generator]]:
+    """What an ancestral scheduler's noise comes from: a generator a picture, seeded by its z_T.
+
+    Left alone it would draw from the global one, and a picture could not be drawn again.
+    """
+    if "generator" not in inspect.signature(scheduler.step).parameters:
+        return {}
+    seeds = [zlib.crc32(noise.numpy().tobytes()) for noise in z_T.cpu()]
+    return {"generator": [Generator().manual_seed(seed) for seed in seeds]}

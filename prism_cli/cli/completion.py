@@ -21,7 +21,9 @@ class Shell(StrEnum):
 
 @app.command("completion")
 def completion_command(
-    shell: Annotated[Shell, typer.Argument(help="The shell the script is for.")],
+    shell: Annotated[
+        Shell, typer.Argument(metavar="SHELL", help="The shell that the script is for.")
+    ],
 ) -> None:
     """Print a completion script, e.g. for bash: eval "$(prism completion bash)"."""
     from typer._completion_shared import get_completion_script  # no public name gives the script

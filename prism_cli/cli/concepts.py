@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from prism_cli import paths
-from prism_cli.cli import render
+from prism_cli.cli import listing, render
 from prism_cli.cli.main import app
 from prism_cli.cli.options import (
     ConceptName,
@@ -19,12 +19,13 @@ from prism_cli.cli.options import (
     YesFlag,
     complete_concept,
 )
-from prism_cli.registry.manifest import Manifest
-from prism_cli.registry.store import Entry, Registry
+from prism_cli.errors import PrismError
+from prism_cli.registry.archive import Archive
+from prism_cli.registry.store import Registry
 
 
 class SortKey(StrEnum):
-    """What a listing is ordered by."""
+    """What a listing is ordered by: name and size from the least, created from the oldest."""
 
     NAME = "name"
     CREATED = "created"
@@ -44,11 +45,13 @@ def list_command(
     render.use(json=json, quiet=quiet)
     registry = _registry()
     entries = sorted(registry.entries(), key=_SORT[sort])
-    render.concepts(entries)
-    if pictures:
+    listing.concepts(entries)
+    if pictures and render.shows_pictures():
         for entry in entries:
             if not entry.problem:
-                _show_preview(registry, entry.name)
+                archive = registry.load(entry.name)
+                render.result(entry.name)
+                _show_preview(archive)
 
 
 @app.command("show")
@@ -56,18 +59,15 @@ def show_command(name: ConceptName, json: JsonFlag = False, quiet: QuietFlag = F
     """Show one concept: what was learned, from what, and how."""
     render.use(json=json, quiet=quiet)
     registry = _registry()
-    entry = registry.entry(name)
+    archive, entry = registry.load(name), registry.entry(name)
     if json:
-        render.document("show", render.entry_content(entry))
+        render.document("show", listing.content(entry))
         return
     if quiet:
         render.result(str(entry.path))
         return
-    if entry.manifest is None or entry.problem:
-        registry.verify(name)  # raises what is wrong, with the way to mend it
-        return
-    render.facts(_described(entry, entry.manifest))
-    _show_preview(registry, name)
+    render.facts(listing.described(entry, archive.manifest))
+    _show_preview(archive)
     render.hint(f'draw it with: prism gen "A [{name}] box"')
 
 
@@ -75,7 +75,7 @@ def show_command(name: ConceptName, json: JsonFlag = False, quiet: QuietFlag = F
 def rm_command(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME...", autocompletion=complete_concept, help="Concepts."),
+        typer.Argument(metavar="NAME", autocompletion=complete_concept, help="What to delete."),
     ],
     yes: YesFlag = False,
     quiet: QuietFlag = False,
@@ -83,11 +83,13 @@ def rm_command(
     """Delete concepts."""
     render.use(quiet=quiet)
     registry = _registry()
-    for name in names:
+    doomed = list(dict.fromkeys(names))
+    for name in doomed:
         registry.entry(name)  # all of them exist before the first one goes
-    if not render.confirmed(f"Delete {', '.join(names)}?", yes):
+    if not render.confirmed(f"Delete {', '.join(doomed)}?", yes):
+        render.hint("nothing was deleted")
         raise typer.Exit(1)
-    for name in names:
+    for name in doomed:
         registry.remove(name)
         render.done(f"{name} is deleted")
 
@@ -121,7 +123,7 @@ def export_command(
 @app.command("import")
 def import_command(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="A .prism archive.")],
-    name: Annotated[str | None, typer.Option("--name", help="Keep it under another name.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Keep it under this name.")] = None,
     force: ForceFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
@@ -136,29 +138,28 @@ def import_command(
 def verify_command(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", autocompletion=complete_concept, help="All, if none."),
+        typer.Argument(
+            metavar="NAME", autocompletion=complete_concept, help="What to check; else all of them."
+        ),
     ] = None,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
     """Check archives whole: every member's hash, type and shape."""
-    from prism_cli.errors import PrismError
-
     render.use(json=json, quiet=quiet)
     registry = _registry()
+    checked = list(dict.fromkeys(names or registry.names()))
+    if len(checked) == 1 and not json:
+        registry.verify(checked[0])  # raises what is wrong, with the way to mend it
+    for name in names or ():
+        registry.entry(name)  # a name that does not exist is an error, not a finding
     problems: dict[str, str] = {}
-    checked = names or registry.names()
     for name in checked:
         try:
             registry.verify(name)
         except PrismError as error:
             problems[name] = error.message
-            if len(checked) == 1:
-                raise
-    if json:
-        render.document("verify", {"concepts": {name: problems.get(name) for name in checked}})
-    else:
-        render.verified(checked, problems)
+    listing.verified(checked, problems)
     if problems:
         raise typer.Exit(4)
 
@@ -167,44 +168,14 @@ def _registry() -> Registry:
     return Registry(paths.concepts_dir())
 
 
-def _show_preview(registry: Registry, name: str) -> None:
-    preview = registry.load(name).members.get("preview.png")
+def _show_preview(archive: Archive) -> None:
+    preview = archive.members.get("preview.png")
     if preview is not None:
         render.picture(preview)
 
 
-def _described(entry: Entry, manifest: Manifest) -> dict[str, str]:
-    metrics = manifest.metrics
-    stages = [
-        f"{stage}: {metrics[f'{stage}.steps']} steps, ended by {metrics[f'{stage}.ended']}, "
-        f"loss {metrics[f'{stage}.first']:.3f} to {metrics[f'{stage}.last']:.3f}"
-        for stage in ("tokens", "lora")
-        if f"{stage}.steps" in metrics
-    ]
-    changed = [
-        f"{name} = {option.value}"
-        for name, option in sorted(manifest.options.items())
-        if option.source != "default"
-    ]
-    lora = manifest.lora
-    return {
-        "name": entry.name,
-        "kind": manifest.kind,
-        "file": f"{entry.path} ({render.size(entry.size)})",
-        "created": f"{manifest.created} by prism {manifest.prism_version}",
-        "base": f"{manifest.base.id}, revision {manifest.base.revision}",
-        "target": f"{manifest.token_length} row" + ("s" if manifest.token_length > 1 else ""),
-        "LoRA": f"rank {lora.rank} on {', '.join(lora.targets)}" if lora else "none",
-        "training": "\n".join(stages),
-        "settings": ", ".join(changed) or "all defaults",
-        "seed": str(manifest.seed),
-        "photos": "\n".join(f"{p.sha256[:12]}  {p.caption}" for p in manifest.photos),
-        **({"parents": ", ".join(p.name for p in manifest.parents)} if manifest.parents else {}),
-    }
-
-
 _SORT = {
     SortKey.NAME: lambda entry: entry.name,
-    SortKey.CREATED: lambda entry: entry.modified,
+    SortKey.CREATED: lambda entry: entry.manifest.created if entry.manifest else "",
     SortKey.SIZE: lambda entry: entry.size,
 }

@@ -11,6 +11,7 @@ from prism_cli.cli import render
 from prism_cli.cli.main import app
 from prism_cli.cli.options import BaseOption, JsonFlag, QuietFlag, complete_prompt
 from prism_cli.cli.progress import progress
+from prism_cli.errors import Interrupted
 
 
 @app.command("generate", hidden=True)
@@ -19,25 +20,32 @@ def gen_command(
     prompt: Annotated[
         str | None,
         typer.Argument(
-            help=r'What to draw, e.g. "A \[mydog] box".', autocompletion=complete_prompt
+            metavar="PROMPT",
+            help=r'What to draw, e.g. "A \[mydog] box".',
+            autocompletion=complete_prompt,
         ),
     ] = None,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="Pictures.")] = 1,
+    count: Annotated[
+        int, typer.Option("--count", "-n", min=1, max=1000, help="How many pictures.")
+    ] = 1,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, max=2**32 - 1, help="Of the first picture; random, if none."),
+        typer.Option(
+            min=0, max=2**32 - 1, help="Of the first picture, the next has one more; else random."
+        ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps; the base's, if none.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps; else the base's.")] = None,
     guidance: Annotated[
-        float | None, typer.Option(help="Classifier-free guidance; the base's, if none.")
+        float | None, typer.Option(help="Classifier-free guidance; else the base's.")
     ] = None,
     negative: Annotated[str | None, typer.Option(help="What to keep out of the picture.")] = None,
     size: Annotated[
-        str | None, typer.Option(metavar="N|WxH", help="In pixels; the base's, if none.")
+        str | None,
+        typer.Option(metavar="N|WxH", help="In pixels, 512 or 768x512; else the base's."),
     ] = None,
     scale: Annotated[
         float | None,
-        typer.Option(min=-10, max=10, help="LoRA weight, where the prompt gives none; 1, if none."),
+        typer.Option(min=-10, max=10, help="LoRA weight, where the prompt gives none; else 1."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="PATH", help="A .png file, or a folder.")
@@ -45,7 +53,7 @@ def gen_command(
     replay: Annotated[
         Path | None,
         typer.Option(
-            "--from", metavar="PICTURE", help="Draw this picture again; options change it."
+            "--from", metavar="PICTURE", help="Draw this picture again, changed by other options."
         ),
     ] = None,
     base: BaseOption = None,
@@ -69,7 +77,7 @@ def gen_command(
         steps=steps,
         guidance=guidance,
         negative=negative,
-        size=_size(size) if size else None,
+        size=None if size is None else _size(size),
         scale=scale,
         out=out,
         base=base,
@@ -80,8 +88,9 @@ def gen_command(
         with progress() as on_event:
             drawn = generate(request, on_event)
     except KeyboardInterrupt:
-        render.hint("stopped; nothing was written")
-        raise typer.Exit(130) from None
+        raise Interrupted(
+            "the drawing was stopped", hint="run the same command again to start it over"
+        ) from None
     render.drawn(drawn, show)
 
 
@@ -90,6 +99,6 @@ def _size(text: str) -> tuple[int, int]:
     sides = text.lower().split("x")
     if len(sides) > 2 or not all(side.isdecimal() for side in sides):
         raise typer.BadParameter(
-            f"{text!r} is not a size such as 512 or 768x512", param_hint="--size"
+            f"{text!r} is not a size such as 512 or 768x512", param_hint="'--size'"
         )
     return int(sides[0]), int(sides[-1])

@@ -2,26 +2,69 @@
 
 from __future__ import annotations
 
+import io
+import os
+import sys
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typer.main import get_command_from_info
 
 from prism_cli import __version__
 from prism_cli.cli import render
-from prism_cli.errors import PrismError
+from prism_cli.errors import Interrupted, PrismError
+
+# Command -> the module that registers it, in the order of the help. A module is imported when its
+# command is typed: `prism list` waits for nothing that only `prism train` needs.
+COMMANDS = {
+    "train": "train",
+    "gen": "generate",
+    "generate": "generate",
+    "list": "concepts",
+    "show": "concepts",
+    "rm": "concepts",
+    "rename": "concepts",
+    "export": "concepts",
+    "import": "concepts",
+    "verify": "concepts",
+    "completion": "completion",
+}
 
 
 class PrismGroup(TyperGroup):
-    """Shows a `PrismError` as its message and hint; whatever else is raised is a bug."""
+    """Finds commands in `COMMANDS`, and shows a `PrismError` as its message and hint.
+
+    Whatever else is raised is a bug, and stays one.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Every command's name."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name; a name that is unknown loads them all, for the nearest one."""
+        wanted = [cmd_name] if cmd_name in COMMANDS else list(COMMANDS)
+        for module in {COMMANDS[name] for name in wanted}:
+            import_module(f"prism_cli.cli.{module}")
+        for info in app.registered_commands:
+            if info.name in wanted and info.name not in self.commands:
+                self.commands[info.name] = get_command_from_info(
+                    info, pretty_exceptions_short=False, rich_markup_mode="rich"
+                )
+        return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was typed."""
         try:
             return super().invoke(ctx)
         except PrismError as error:
-            render.error(error)
-            raise typer.Exit(error.exit_status) from error
+            problem = error
+        except KeyboardInterrupt:
+            problem = Interrupted("stopped before it was done")
+        render.error(problem)
+        raise typer.Exit(problem.exit_status)
 
 
 app = typer.Typer(
@@ -48,13 +91,15 @@ def prism(
 ) -> None:
     r"""Learn a concept from a few photos, and draw it anywhere.
 
-    Begin with: prism train ./photos --name mydog, then: prism gen "A \\[mydog] box"
+    Begin with: prism train ./photos --name mydog, then: prism gen "A \[mydog] box"
     """
 
 
 def main() -> None:
     """Run the application (the ``prism`` script)."""
-    app()
-
-
-from prism_cli.cli import completion, concepts, generate, train  # noqa: E402, F401 (they add commands)
+    # OpenMP's threads spin while they wait for each other. Beside any other busy process that makes
+    # a training several times slower (benchmarks/README.md), so they sleep, unless told otherwise.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a caption may not fit the terminal's encoding
+        sys.stdout.reconfigure(errors="backslashreplace")
+    app(prog_name="prism")

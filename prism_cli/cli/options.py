@@ -31,15 +31,15 @@ def complete_prompt(incomplete: str) -> list[str]:
 ConceptName = Annotated[
     str, typer.Argument(metavar="NAME", help="A concept's name.", autocompletion=complete_concept)
 ]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 QuietFlag = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Print only names or paths, and no progress.")
+    bool, typer.Option("--quiet", "-q", help="Print names or paths only, no progress.")
 ]
 YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 ForceFlag = Annotated[
     bool,
     typer.Option(
-        "--force", help="Replace what has that name; it stays until the new one is whole."
+        "--force", help="Replace what has that name; the old one stays until the new one is whole."
     ),
 ]
 BaseOption = Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +9,6 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from prism_cli.cli import render
 from prism_cli.services.events import (
@@ -40,28 +38,29 @@ def progress() -> Iterator[OnEvent]:
 
 
 def _json_line(event: Event) -> None:
-    print(json.dumps({"event": type(event).__name__, **asdict(event)}), file=sys.stderr, flush=True)
+    render.event(type(event).__name__, asdict(event))
 
 
 def _warnings_only(event: Event) -> None:
     if isinstance(event, Note) and event.level == "warning":
-        render.err().print(f"[yellow]note:[/] {escape(event.text)}")
+        _say(render.err(), event)
     if isinstance(event, PhotoNote) and not event.used:
-        render.err().print(f"[yellow]{escape(event.file)}:[/] {escape(event.sentence)}")
+        _say(render.err(), event)
 
 
 def _say(console: Console, event: Event) -> None:
     match event:
         case Note(text, "warning"):
-            console.print(f"[yellow]note:[/] {escape(text)}")
+            console.print(render.styled(("note:", "yellow"), f" {text}"))
         case Note(text):
-            console.print(f"[dim]{escape(text)}[/]")
+            console.print(render.styled((text, "dim")))
         case PhotoNote(file, treatment, sentence, used) if treatment != "used":
             colour = "dim" if used else "yellow"
-            console.print(f"[{colour}]{escape(file)}: {escape(sentence)}[/]")
+            console.print(render.styled((f"{file}: {sentence}", colour)))
         case StageEnded(stage, step, how) if how != "done":
-            why = "came to rest" if how == "plateau" else "reached its cap"
-            console.print(f"[dim]{stage}: {why} after {step} steps[/]")
+            console.print(
+                render.styled((f"{stage}: {render.ended(how)} after {step} steps", "dim"))
+            )
         case _:
             pass
 
@@ -77,7 +76,8 @@ class _Log:
         match event:
             case StageBegan(stage, total, step):
                 self.total = total
-                console.print(f"{stage}: {total} steps" + (f", from step {step}" if step else ""))
+                steps = f"{total} step{'' if total == 1 else 's'}"
+                console.print(f"{stage}: {steps}" + (f", from step {step}" if step else ""))
             case StageMoved(stage, step, losses):
                 if step % max(self.total // 10, 1) == 0:
                     console.print(f"{stage} {step}/{self.total}  {_losses(losses)}".rstrip())

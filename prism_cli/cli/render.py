@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from prism_cli.errors import PrismError
-from prism_cli.registry.store import Entry
+from prism_cli.cli import terminal_picture
+from prism_cli.errors import Interrupted, OptionRefused, PrismError
 
 if TYPE_CHECKING:
     from prism_cli.services.generate import DrawResult
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from prism_cli.services.train import TrainResult
 
 JSON_FORMAT = 1  # of every object that --json prints; docs/reference.md
+_UNWRAPPED = 1 << 16  # columns: a pipe has no width, and what reads it wants whole lines
+# A file name or a stranger's caption must not steer the terminal.
+_CONTROLS = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if c != ord("\n")}
 
 
 class Style(NamedTuple):
@@ -47,12 +51,23 @@ def use(*, json: bool = False, quiet: bool = False) -> None:
 
 def out() -> Console:
     """Return a console on the present stdout; made anew, since a test or a pipe may replace it."""
-    return Console(highlight=False, soft_wrap=True)
+    return _console(width=None if sys.stdout.isatty() else _UNWRAPPED)
 
 
 def err() -> Console:
     """Return a console on the present stderr."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return _console(stderr=True)
+
+
+def _console(**where: Any) -> Console:
+    plain = bool(os.environ.get("NO_COLOR"))  # no bold or dim either
+    return Console(highlight=False, soft_wrap=True, color_system=None if plain else "auto", **where)
+
+
+def styled(*parts: str | tuple[str, str]) -> Text:
+    """Text that is printed as it is, its parts in a style each; no bracket in it is markup."""
+    texts = (part if isinstance(part, tuple) else (part, "") for part in parts)
+    return Text.assemble(*((text.translate(_CONTROLS), look) for text, look in texts))
 
 
 def result(line: str) -> None:
@@ -65,69 +80,52 @@ def document(command: str, content: Mapping[str, Any]) -> None:
     print(json.dumps({"format": JSON_FORMAT, "command": command, **content}, default=str, indent=2))
 
 
+def event(kind: str, content: Mapping[str, Any]) -> None:
+    """Print one line of JSON on stderr, at once."""
+    print(json.dumps({"event": kind, **content}), file=sys.stderr, flush=True)
+
+
 def error(problem: PrismError) -> None:
-    """Print a cause and what mends it, as JSON too where JSON was asked for."""
+    """Print a cause and what mends it: sentences, or JSON on both streams where that was asked."""
     if _style.json:
         content = {"cause": problem.message, "hint": problem.hint, "status": problem.exit_status}
         print(json.dumps({"format": JSON_FORMAT, "error": content}, indent=2))
-    console = err()
-    console.print(f"[bold red]error:[/] {escape(problem.message)}")
+        event("Error", content)
+        return
+    err().print(styled(("error:", "bold red"), f" {problem.message}"))
     if problem.hint:
-        console.print(f"  [dim]{escape(problem.hint)}[/]")
+        err().print(styled((f"  {problem.hint}", "dim")))
 
 
 def hint(line: str) -> None:
-    """Print a sentence that is not a result, unless quiet."""
-    if not _style.quiet:
-        err().print(f"[dim]{escape(line)}[/]")
+    """Print a sentence that is not a result, unless quiet or JSON."""
+    if not (_style.quiet or _style.json):
+        err().print(styled((line, "dim")))
 
 
 def done(line: str, next_command: str = "") -> None:
     """Print that something is finished and what may be typed next, unless quiet or JSON."""
     if _style.quiet or _style.json:
         return
-    err().print(f"[bold green]done:[/] {escape(line)}")
+    err().print(styled(("done:", "bold green"), f" {line}"))
     if next_command:
-        err().print(f"  next: [bold]{escape(next_command)}[/]")
+        err().print(styled("  next: ", (next_command, "bold")))
 
 
 def confirmed(question: str, yes: bool) -> bool:
     """Whether to go on: asked on a terminal; elsewhere only `--yes` says so."""
-    import typer
-
-    from prism_cli.errors import OptionRefused
-
     if yes:
         return True
     if not sys.stdin.isatty():
         raise OptionRefused(
-            "this cannot be undone and there is no terminal to ask on", hint="add --yes"
+            "this cannot be undone, and there is no terminal to ask on",
+            hint="run it again with --yes",
         )
-    return typer.confirm(question, err=True)
-
-
-def concepts(entries: Sequence[Entry]) -> None:
-    """Print a line for each concept; one that cannot be used says why."""
-    if _style.json:
-        document("list", {"concepts": [entry_content(entry) for entry in entries]})
-    elif _style.quiet:
-        for entry in entries:
-            result(entry.name)
-    elif not entries:
-        hint("no concepts yet: prism train PHOTOS --name NAME learns one")
-    else:
-        out().print(_table(entries))
-
-
-def verified(names: Sequence[str], problems: Mapping[str, str]) -> None:
-    """Print a line for each archive that was checked."""
-    for name in names:
-        if name in problems:
-            out().print(f"[red]{escape(name)}: {escape(problems[name])}[/]")
-        elif not _style.quiet:
-            out().print(f"{name}: whole")
-    if not names:
-        hint("no concepts to verify")
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        err().print()
+        raise Interrupted("stopped at the question; nothing was changed") from None
 
 
 def trained(learned: TrainResult) -> None:
@@ -140,18 +138,17 @@ def trained(learned: TrainResult) -> None:
         result(str(learned.path))
         return
     picture(learned.preview)
-    stages = ", ".join(
-        f"{stage} {o.steps} steps ({'came to rest' if o.ended == 'plateau' else 'cap'}, "
-        f"loss {o.first:.3f} to {o.last:.3f})"
+    stages = [
+        f"{stage} {ended(o.ended)} after {o.steps} steps, loss {o.first:.3f} to {o.last:.3f}"
         for stage, o in learned.outcomes.items()
-    )
-    left_out = f", {learned.photos_left_out} left out" if learned.photos_left_out else ""
+    ]
     facts(
         {
             "concept": f"[{learned.name}]",
             "archive": f"{learned.path} ({size(learned.size)})",
-            "learned": f"from {learned.photos_used} photos{left_out}, on {learned.base}",
-            "training": stages,
+            "base": learned.base,
+            "photos": f"{learned.photos_used} used, {learned.photos_left_out} left out",
+            "training": "\n".join(stages),
             "cost": f"{learned.seconds:.0f} s, {size(learned.peak_memory)} of memory at most",
         }
     )
@@ -191,37 +188,25 @@ def drawn(result_: DrawResult, show: bool) -> None:
         picture(shown.read_bytes())
 
 
-def entry_content(entry: Entry) -> dict[str, Any]:
-    """Return what --json says of a concept."""
-    manifest = asdict(entry.manifest) if entry.manifest else None
-    return {
-        "name": entry.name,
-        "path": str(entry.path),
-        "size": entry.size,
-        "problem": entry.problem,
-        "manifest": manifest,
-    }
-
-
 def facts(pairs: Mapping[str, str]) -> None:
     """Print names and values in two columns."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column()
+    table.add_column(overflow="fold")
     for name, value in pairs.items():
-        table.add_row(f"[dim]{escape(name)}[/]", escape(value))
+        table.add_row(styled((name, "dim")), styled(value))
     out().print(table)
 
 
+def shows_pictures() -> bool:
+    """Whether `picture` would show one: on a terminal, and neither quiet nor JSON."""
+    return not (_style.json or _style.quiet) and terminal_picture.can_show()
+
+
 def picture(data: bytes, height: int = 12) -> None:
-    """Show a PNG in the terminal, `height` lines tall; nothing when stdout is not a terminal."""
-    if _style.json or _style.quiet or not sys.stdout.isatty():
-        return
-    import io
-
-    from PIL import Image
-    from textual_image.renderable import Image as TerminalImage
-
-    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-        out().print(TerminalImage(image.convert("RGB"), width="auto", height=height))
+    """Show a PNG in the terminal, `height` lines tall; nothing where it cannot be shown."""
+    if shows_pictures():
+        terminal_picture.show(out(), data, height)
 
 
 def size(count: float) -> str:
@@ -233,22 +218,6 @@ def size(count: float) -> str:
     return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
 
 
-def _table(entries: Sequence[Entry]) -> Table:
-    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-    for column in ("name", "kind", "base", "photos", "size", "created"):
-        table.add_column(column, justify="right" if column in {"photos", "size"} else "left")
-    for entry in entries:
-        manifest = entry.manifest
-        if manifest is None or entry.problem:
-            table.add_row(f"[red]{entry.name}[/]", f"[red]{escape(entry.problem or '')}[/]")
-            continue
-        created = datetime.fromisoformat(manifest.created).astimezone()
-        table.add_row(
-            f"[bold]{entry.name}[/]",
-            manifest.kind,
-            escape(manifest.base.id),
-            str(len(manifest.photos)),
-            size(entry.size),
-            f"{created:%Y-%m-%d %H:%M}",
-        )
-    return table
+def ended(how: str) -> str:
+    """How a stage ended, in words."""
+    return {"plateau": "came to rest", "cap": "reached its cap"}.get(how, how)

@@ -12,8 +12,10 @@ from prism_cli.cli import render
 from prism_cli.cli.main import app
 from prism_cli.cli.options import BaseOption, ForceFlag, JsonFlag, QuietFlag
 from prism_cli.cli.progress import progress
+from prism_cli.errors import Interrupted
+from prism_cli.settings import limits
 
-_METHOD = "Method"
+_METHOD = "Method (else what the --config file says, else the base's default)"
 
 
 class Crop(StrEnum):
@@ -23,52 +25,76 @@ class Crop(StrEnum):
     RANDOM = "random"
 
 
-def _method(flag: str, text: str) -> Any:
+def _method(flag: str, setting: str, text: str) -> Any:
+    low, high = limits(setting)
+    text = f"{text} ({low:.7g} to {high:.7g})."
     return typer.Option(flag, help=text, rich_help_panel=_METHOD, show_default=False)
 
 
 @app.command("train")
 def train_command(
-    photos: Annotated[Path, typer.Argument(metavar="FOLDER", help="3-8 photos of one thing.")],
+    photos: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where 3 to 8 photos of one thing are.")
+    ],
     name: Annotated[
-        str | None, typer.Option("--name", "-n", help="The concept's name; the folder's, if none.")
+        str | None, typer.Option("--name", "-n", help="The concept's name; else the folder's.")
     ] = None,
     base: BaseOption = None,
     class_word: Annotated[
         str | None, typer.Option("--class", metavar="WORD", help="Start the target as this word.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of everything random.", min=0, max=2**32 - 1)] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="The same one gives the same concept.")
+    ] = 0,
     crop: Annotated[
         Crop, typer.Option(help="Use the centre of each photo, or several random crops.")
     ] = Crop.CENTER,
-    crops: Annotated[int, typer.Option(min=1, max=64, help="Crops a photo, when random.")] = 4,
+    crops: Annotated[int, typer.Option(min=1, max=64, help="Of each photo, when random.")] = 4,
     keep_similar: Annotated[
-        bool, typer.Option("--keep-similar", help="Use photos that are nearly the same, too.")
+        bool, typer.Option("--keep-similar", help="Use photos that are nearly the same too.")
     ] = False,
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Settings in TOML; flags win over them.")
+        Path | None, typer.Option(metavar="FILE", help="Settings in TOML; flags win over it.")
     ] = None,
     force: ForceFlag = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done and what it would take.")
+        bool,
+        typer.Option("--dry-run", help="Say what would be done, the time and the room it takes."),
     ] = False,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
-    token_steps: Annotated[int | None, _method("--token-steps", "Cap on steps of stage 1.")] = None,
-    token_lr: Annotated[float | None, _method("--token-lr", "Learning rate of stage 1.")] = None,
-    beta: Annotated[float | None, _method("--beta", "Weight of the exclusion loss.")] = None,
-    anchors: Annotated[
-        int | None, _method("--anchors", "Other photos a residual is held to.")
+    token_steps: Annotated[
+        int | None, _method("--token-steps", "tokens.steps", "Most steps of stage 1, the tokens")
     ] = None,
-    length: Annotated[int | None, _method("--length", "Vectors of the target token.")] = None,
+    token_lr: Annotated[
+        float | None, _method("--token-lr", "tokens.lr", "Learning rate of stage 1")
+    ] = None,
+    beta: Annotated[
+        float | None, _method("--beta", "tokens.beta", "Weight of the exclusion loss")
+    ] = None,
+    anchors: Annotated[
+        int | None,
+        _method("--anchors", "tokens.anchors", "Other photos that the exclusion loss looks at"),
+    ] = None,
+    length: Annotated[
+        int | None, _method("--length", "tokens.length", "Vectors of the target token")
+    ] = None,
     residual_length: Annotated[
-        int | None, _method("--residual-length", "Vectors of a residual; 0: the caption's.")
+        int | None,
+        _method(
+            "--residual-length",
+            "tokens.residual_length",
+            "Vectors of a residual token, 0 for its caption's",
+        ),
     ] = None,
     lora_steps: Annotated[
-        int | None, _method("--lora-steps", "Cap on steps of stage 2; 0: tokens only.")
+        int | None,
+        _method("--lora-steps", "finetuning.steps", "Most steps of stage 2, the LoRA; 0 for none"),
     ] = None,
-    lora_lr: Annotated[float | None, _method("--lora-lr", "Learning rate of stage 2.")] = None,
-    rank: Annotated[int | None, _method("--rank", "Rank of the LoRA.")] = None,
+    lora_lr: Annotated[
+        float | None, _method("--lora-lr", "finetuning.lr", "Learning rate of stage 2")
+    ] = None,
+    rank: Annotated[int | None, _method("--rank", "finetuning.rank", "Rank of the LoRA")] = None,
 ) -> None:
     """Learn a concept from a folder of photos.
 
@@ -112,8 +138,10 @@ def train_command(
             else:
                 learned = train(request, on_event)
     except KeyboardInterrupt:
-        render.hint("stopped; the same command goes on from the last checkpoint")
-        raise typer.Exit(130) from None
+        raise Interrupted(
+            "the training was stopped",
+            hint="run the same command again to go on from its last checkpoint",
+        ) from None
     if dry_run:
         render.plan(plan)
     else:

@@ -12,7 +12,6 @@ from prism_cli.backbones.base import Backbone, EncoderRows, Rows
 from prism_cli.errors import OptionRefused
 from prism_cli.method.conditions import JOINING_WORD, residual_slot, target_slot
 
-
 SHORTEST_RESIDUAL = 8  # rows; the shortest caption of supplement §10 has 8 words
 
 
@@ -108,7 +107,7 @@ def pool_rows(rows: Tensor, m: int) -> Tensor:
     pooled: Tensor = nn.functional.adaptive_avg_pool1d(rows.T[None].float(), m)[0].T
     usual = rows.float().norm(dim=1).mean()
     scale: Tensor = usual / pooled.norm(dim=1, keepdim=True).clamp_min(1e-8)
-    return pooled * scale
+    return (pooled * scale).contiguous()  # rows in order, as a file has them
 
 
 def _residual(words: Tensor, m: int | None, room: int) -> Tensor:

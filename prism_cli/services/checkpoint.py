@@ -59,8 +59,18 @@ def read(path: Path) -> Checkpoint | None:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-            return Checkpoint(tensors, json.loads(file.metadata()["facts"]))
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            facts = json.loads(file.metadata()["facts"])
+        if not isinstance(facts, dict):
+            raise TypeError("the facts are not an object")
+        return Checkpoint(tensors, facts)
+    except (
+        SafetensorError,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,
+    ) as error:
         raise CheckpointDamaged(
             f"the unfinished training {path} is damaged", hint=f"delete it to start over: rm {path}"
         ) from error

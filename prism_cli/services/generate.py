@@ -82,10 +82,8 @@ def generate(request: DrawRequest, on_event: OnEvent = ignore) -> DrawResult:
         )
     scene = read_scene(request.prompt, request.negative or "", request.scale, request.base)
     if replayed is not None:
-        for name in _changed(scene, replayed):
-            on_event(
-                Note(f"{name!r} has been trained again since that picture was drawn", "warning")
-            )
+        for difference in _differences(scene, replayed):
+            on_event(Note(difference, "warning"))
     runtime = detect()
     introduce(scene.entry, _why(request, scene), runtime, on_event)
     plan = _plan(request, scene.entry)
@@ -201,12 +199,19 @@ def _first(given: T | None, otherwise: T) -> T:
     return otherwise if given is None else given
 
 
-def _changed(scene: Scene, record: PictureRecord) -> list[str]:
-    return [
-        name
+def _differences(scene: Scene, record: PictureRecord) -> list[str]:
+    """Why the picture will not be the replayed one, a sentence each."""
+    found = [
+        f"{name!r} has been trained again since that picture was drawn"
         for name, archive in scene.archives.items()
         if name in record.concepts and record.concepts[name] != learned_digest(archive)
     ]
+    if record.revision != scene.entry.revision:
+        found.append(
+            f"that picture was drawn on {record.base} revision {record.revision}, "
+            f"not on {scene.entry.id} revision {scene.entry.revision}"
+        )
+    return found
 
 
 def _record(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin
 
 from prism_cli import __version__
 from prism_cli.errors import FileMissing, Refused, storage
@@ -81,11 +82,20 @@ def read_record(path: Path) -> PictureRecord:
         raise FileMissing(
             f"there is no picture at {path}", hint="give the path of a PNG that prism drew"
         )
+    with storage("read", path):
+        data = path.read_bytes()
     try:
-        with storage("read", path), Image.open(path, formats=["PNG"]) as picture:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             text = picture.text.get(_KEY, "")  # type: ignore[attr-defined]  # PngImageFile's
             return _record(json.loads(text))
-    except (UnidentifiedImageError, ValueError, TypeError, KeyError, SyntaxError) as error:
+    except (
+        Image.DecompressionBombError,
+        OSError,  # Pillow's for what is no picture, or not a whole one
+        ValueError,
+        TypeError,
+        KeyError,
+        SyntaxError,
+    ) as error:
         raise NotDrawnByPrism(
             f"{path} does not say how it was drawn",
             hint="only a PNG that `prism gen` wrote, and no tool has rewritten, can be drawn again",

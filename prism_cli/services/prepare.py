@@ -17,7 +17,7 @@ from prism_cli.backbones import catalog
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.captioners.base import Caption
 from prism_cli.captioners.sidecar import PLAIN, SidecarCaptioner
-from prism_cli.errors import NameTaken
+from prism_cli.errors import InvalidName, NameTaken
 from prism_cli.names import check_name
 from prism_cli.registry.store import Registry
 from prism_cli.runtime import Runtime, detect
@@ -75,8 +75,7 @@ class Prepared:
 
 def prepare(request: TrainRequest, on_event: OnEvent = ignore) -> Prepared:
     """Check everything that can be checked before a weight is loaded, and say what was chosen."""
-    name = request.name or _name_of(request.folder)
-    check_name(name)
+    name = _name_of(request.folder) if request.name is None else check_name(request.name)
     if not request.force and name in Registry(paths.concepts_dir()).names():
         raise NameTaken(
             f"there is a concept called {name!r}",
@@ -121,4 +120,9 @@ def prepare(request: TrainRequest, on_event: OnEvent = ignore) -> Prepared:
 
 def _name_of(folder: Path) -> str:
     """The folder's own name, made into one that a concept can have."""
-    return re.sub(r"[^a-z0-9_-]+", "-", folder.resolve().name.lower()).strip("-_")[:63]
+    name = re.sub(r"[^a-z0-9_-]+", "-", folder.resolve().name.lower()).strip("-_")[:63]
+    if not name:
+        raise InvalidName(
+            f"the folder {folder} has no name that a concept could have", hint="add --name NAME"
+        )
+    return name

@@ -73,7 +73,8 @@ def _common_base(archives: Mapping[str, Archive], asked: str | None) -> BaseEntr
     entry = catalog.resolve(asked) if asked else catalog.resolve_trained(base.id, base.revision)
     if entry.revision != base.revision:
         raise BaseMismatch(
-            f"{first!r} was trained on {_called(archive)}, not on {entry.id} ({entry.revision})",
+            f"{first!r} was trained on {_called(archive)}, "
+            f"not on {entry.id} revision {entry.revision}",
             hint=f"train it again on this base: prism train PHOTOS --name {first} --force"
             + (f" --base {asked}" if asked else ""),
         )
@@ -81,7 +82,7 @@ def _common_base(archives: Mapping[str, Archive], asked: str | None) -> BaseEntr
 
 
 def _called(archive: Archive) -> str:
-    return f"{archive.manifest.base.id} ({archive.manifest.base.revision})"
+    return f"{archive.manifest.base.id} revision {archive.manifest.base.revision}"
 
 
 def _slots(pieces: Sequence[str | Mention]) -> Prompt:

@@ -23,7 +23,10 @@ def read_settings(path: Path) -> dict[str, Any]:
     try:
         document = tomllib.loads(data.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OptionRefused(f"{path} is not TOML: {error}", hint="see docs/reference.md") from error
+        raise OptionRefused(
+            f"{path} is not TOML: {error}",
+            hint="a line is NAME = VALUE, under a section such as [tokens]",
+        ) from error
     loose = [name for name, value in document.items() if not isinstance(value, dict)]
     if loose:
         raise OptionRefused(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -59,7 +59,8 @@ def train(
     if run.checkpoint_path.is_file():
         on_event(Note("going on from where an earlier run of the same command stopped"))
     trained = run.run()
-    preview = draw_preview(backbone, trained.tokens, prepared.entry, on_event)
+    entry = replace(prepared.entry, recipe=prepared.settings.recipe)
+    preview = draw_preview(backbone, trained.tokens, entry, on_event)
     data = pack_concept(prepared, trained, run.created, backbone.lora_targets(), preview)
     kept = Registry(paths.concepts_dir()).add(data, prepared.name, replace=request.force)
     catalog.remember(prepared.entry)

@@ -142,7 +142,7 @@ def test_finetuning_lowers_the_fixed_loss_and_ends_at_the_cap() -> None:
     """30 steps on the toy, evaluated every 10: four values, and the last is lower."""
     tokens = tokens_of(toy(), "red", "dog", "box")
 
-    state = run(toy(), photos(), tokens, replace(OPTIONS, steps=30))
+    state = run(toy((0.8, 0.2)), photos(), tokens, replace(OPTIONS, steps=30))
 
     assert state.step == 30
     assert len(state.curve) == 4
@@ -154,7 +154,7 @@ def test_finetuning_ends_before_the_cap_when_the_curve_is_flat() -> None:
     tokens = tokens_of(toy(), "red", "dog", "box")
     options = replace(OPTIONS, steps=5000, plateau_window=3, plateau_ratio=0.5, evaluate_every=5)
 
-    state = run(toy(), photos(), tokens, options)
+    state = run(toy((0.8, 0.2)), photos(), tokens, options)
 
     assert 0 < state.step < 5000
     assert state.step % 5 == 0

@@ -148,6 +148,14 @@ def test_pooled_rows_are_means_of_stretches_with_the_norm_of_a_word() -> None:
     torch.testing.assert_close(pooled, torch.tensor([[3 / 2**0.5, 3 / 2**0.5], [0.0, 3.0]]))
 
 
+@pytest.mark.parametrize("captions", [(CAPTION,), ("a cat",)], ids=["whole", "stretched"])
+def test_every_start_can_be_written_to_a_file(captions: tuple[str, ...]) -> None:
+    """Rows lie in memory as safetensors writes them, however they came about."""
+    tokens = start(*captions, word="dog", length=2).detached()
+
+    assert all(rows.is_contiguous() for rows in tokens.parameters())
+
+
 def test_residuals_are_pooled_when_a_length_is_given() -> None:
     """--residual-length 2: two rows a photo, whatever its caption's length."""
     tokens = start(CAPTION, "a cat", residual_length=2)

@@ -1,0 +1,130 @@
+"""How the registry's content is printed: as a table, as JSON, or as bare names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from rich.table import Table
+
+from prism_cli.cli import render
+from prism_cli.registry.manifest import Manifest
+from prism_cli.registry.store import Entry
+
+_RIGHT = {"photos", "size"}
+
+
+def concepts(entries: Sequence[Entry]) -> None:
+    """Print a line for each concept, and why those that cannot be used cannot."""
+    if render.style().json:
+        render.document("list", {"concepts": [content(entry) for entry in entries]})
+    elif render.style().quiet:
+        for entry in entries:
+            render.result(entry.name)
+    elif not entries:
+        render.hint("no concepts yet: prism train PHOTOS --name NAME learns one")
+    else:
+        render.out().print(_table(entries))
+        for entry in entries:
+            if entry.problem:
+                render.hint(
+                    f"{entry.name} cannot be used: {entry.problem}"
+                    f" (prism verify {entry.name} says what mends it)"
+                )
+
+
+def verified(names: Sequence[str], problems: Mapping[str, str]) -> None:
+    """Print a line for each archive that was checked; only the bad ones' names when quiet."""
+    if render.style().json:
+        render.document("verify", {"concepts": {name: problems.get(name) for name in names}})
+        return
+    for name in names:
+        if render.style().quiet and name in problems:
+            render.result(name)
+        elif name in problems:
+            render.out().print(render.styled((f"{name}: {problems[name]}", "red")))
+        elif not render.style().quiet:
+            render.result(f"{name}: whole")
+    if not names:
+        render.hint("no concepts to verify")
+
+
+def content(entry: Entry) -> dict[str, Any]:
+    """Return what --json says of a concept."""
+    return {
+        "name": entry.name,
+        "path": str(entry.path),
+        "size": entry.size,
+        "problem": entry.problem,
+        "manifest": asdict(entry.manifest) if entry.manifest else None,
+    }
+
+
+def described(entry: Entry, manifest: Manifest) -> dict[str, str]:
+    """Return what `show` says of a concept, under the names it says it by."""
+    trained = [_stage(manifest.metrics, stage) for stage in ("tokens", "lora")]
+    changed = [
+        f"{name} = {option.value}"
+        for name, option in sorted(manifest.options.items())
+        if option.source != "default"
+    ]
+    lora = manifest.lora
+    return {
+        "name": entry.name,
+        "kind": manifest.kind,
+        "file": f"{entry.path} ({render.size(entry.size)})",
+        "created": f"{manifest.created} by prism {manifest.prism_version}",
+        "base": f"{manifest.base.id}, revision {manifest.base.revision}",
+        "target": f"{manifest.token_length} vector" + ("s" if manifest.token_length > 1 else ""),
+        "LoRA": f"rank {lora.rank} on {', '.join(lora.targets)}" if lora else "none",
+        "training": "\n".join(stage for stage in trained if stage) or "not recorded",
+        "settings": ", ".join(changed) or "all defaults",
+        "seed": str(manifest.seed),
+        "photos": "\n".join(
+            f"{photo.sha256[:12]}  {' '.join(photo.caption.split())}" for photo in manifest.photos
+        ),
+        **({"parents": ", ".join(p.name for p in manifest.parents)} if manifest.parents else {}),
+    }
+
+
+def _stage(metrics: Mapping[str, float | int | str], stage: str) -> str:
+    """How a stage went, as far as an archive, perhaps another program's, says."""
+    if f"{stage}.steps" not in metrics:
+        return ""
+    how = render.ended(str(metrics.get(f"{stage}.ended", "ended")))
+    said = f"{stage} {how} after {metrics[f'{stage}.steps']} steps"
+    first, last = metrics.get(f"{stage}.first"), metrics.get(f"{stage}.last")
+    if isinstance(first, int | float) and isinstance(last, int | float):
+        said += f", loss {first:.3f} to {last:.3f}"
+    return said
+
+
+def _table(entries: Sequence[Entry]) -> Table:
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+    for column in ("name", "kind", "base", "photos", "size", "created"):
+        table.add_column(column, justify="right" if column in _RIGHT else "left", overflow="fold")
+    for entry in entries:
+        manifest = entry.manifest
+        if manifest is None or entry.problem:
+            unusable = render.styled(("unusable", "red"))
+            table.add_row(entry.name, unusable, "", "", render.size(entry.size), "")
+            continue
+        table.add_row(
+            render.styled((entry.name, "bold")),
+            manifest.kind,
+            render.styled(manifest.base.id),
+            str(len(manifest.photos)),
+            render.size(entry.size),
+            _local(manifest.created),
+        )
+    return table
+
+
+def _local(created: str) -> str:
+    """A time in UTC as the user's clock would show it; as it is where no clock could."""
+    try:
+        return f"{datetime.fromisoformat(created).astimezone():%Y-%m-%d %H:%M}"
+    except (OverflowError, ValueError, OSError):
+        return created

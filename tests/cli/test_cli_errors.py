@@ -1,0 +1,207 @@
+"""Every refusal: its exit status, a cause and a hint on stderr, nothing on stdout, no traceback."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.cli import worlds
+from tests.cli.running import call
+
+Before = Callable[[pytest.MonkeyPatch], object]
+HERE = Path()
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A command line that must fail, and the world in which it does."""
+
+    line: str
+    status: int
+    before: Before = lambda patch: None
+
+
+def settings(text: str) -> Before:
+    """Photos, and a settings file that holds `text`."""
+
+    def before(patch: pytest.MonkeyPatch) -> None:
+        worlds.photos(HERE)
+        Path("my.toml").write_text(text, "utf-8")
+
+    return before
+
+
+def kept(**archives: bytes | None) -> Before:
+    """A registry of archives; None for a good one of that name."""
+
+    def before(patch: pytest.MonkeyPatch) -> None:
+        for name, data in archives.items():
+            worlds.keep(name, data)
+
+    return before
+
+
+def both(*befores: Before) -> Before:
+    """One world after another."""
+
+    def before(patch: pytest.MonkeyPatch) -> None:
+        for each in befores:
+            each(patch)
+
+    return before
+
+
+def file(name: str, data: bytes) -> Before:
+    """A file in the working directory."""
+    return lambda patch: Path(name).write_bytes(data)
+
+
+def some_photos(patch: pytest.MonkeyPatch) -> None:
+    """Three photos."""
+    worlds.photos(HERE)
+
+
+TRAIN = "train photos --name mydog"
+CASES = {
+    "train-no-folder": Case("train nowhere --name mydog", 3),
+    "train-file": Case("train photos/01.png --name mydog", 4, some_photos),
+    "train-empty": Case("train . --name mydog", 4),
+    "train-one-photo": Case(TRAIN, 4, lambda patch: worlds.photos(HERE, 1)),
+    "train-taken": Case(TRAIN, 4, both(some_photos, kept(mydog=None))),
+    "train-bad-name": Case("train photos --name 'My Dog'", 4, some_photos),
+    "train-empty-name": Case("train photos --name ''", 4, some_photos),
+    "train-nameless-folder": Case("train фото", 4, lambda patch: Path("фото").mkdir()),
+    "train-unknown-base": Case(f"{TRAIN} --base sd99", 3, some_photos),
+    "train-wrong-base": Case(
+        f"{TRAIN} --base base",
+        4,
+        both(some_photos, lambda patch: worlds.foreign_base(HERE, "FluxPipeline")),
+    ),
+    "train-folder-no-base": Case(f"{TRAIN} --base photos", 4, some_photos),
+    "train-disk-full": Case(TRAIN, 1, both(some_photos, worlds.full_disk)),
+    "train-no-permission": Case(TRAIN, 1, both(some_photos, worlds.locked_disk)),
+    "train-beta": Case(f"{TRAIN} --beta -1 --rank 999", 4, some_photos),
+    "train-seed": Case(f"{TRAIN} --seed x", 2, some_photos),
+    "train-no-folder-given": Case("train", 2),
+    "config-missing": Case(f"{TRAIN} --config my.toml", 3, some_photos),
+    "config-not-toml": Case(f"{TRAIN} --config my.toml", 4, settings("steps: 5")),
+    "config-loose": Case(f"{TRAIN} --config my.toml", 4, settings("steps = 5")),
+    "config-unknown": Case(f"{TRAIN} --config my.toml", 4, settings("[tokens]\nstep = 5")),
+    "config-section": Case(f"{TRAIN} --config my.toml", 4, settings("[lora]\nrank = 5")),
+    "config-range": Case(f"{TRAIN} --config my.toml", 4, settings("[tokens]\nlength = 99")),
+    "config-type": Case(f"{TRAIN} --config my.toml", 4, settings('[tokens]\nbeta = "much"')),
+    "gen-nothing": Case("gen", 4),
+    "gen-no-concepts": Case("gen 'A [mydog] box'", 3),
+    "gen-unknown": Case("gen 'A [mydok] box'", 3, kept(mydog=None)),
+    "gen-unclosed": Case("gen 'A [mydog box'", 4, kept(mydog=None)),
+    "gen-bad-mention": Case("gen 'A [My Dog] box'", 4),
+    "gen-no-residual": Case("gen 'A [mydog:residual:7]'", 4, kept(mydog=None)),
+    "gen-two-weights": Case("gen '[mydog:1] [mydog:2]'", 4, kept(mydog=None)),
+    "gen-size-word": Case("gen box --size big", 2),
+    "gen-size-odd": Case("gen box --size 65", 4),
+    "gen-steps": Case("gen box --steps 0", 4),
+    "gen-unknown-base": Case("gen box --base sd99", 3),
+    "gen-base-mismatch": Case("gen '[mydog]'", 4, kept(mydog=None)),
+    "gen-base-gone": Case("gen '[mydog]'", 3, kept(mydog=worlds.on_base("mydog", "local:sd"))),
+    "gen-two-bases": Case(
+        "gen '[mydog] [cat]'", 4, kept(mydog=None, cat=worlds.on_base("cat", "local:sd"))
+    ),
+    "gen-corrupt": Case("gen '[mydog]'", 4, kept(mydog=worlds.corrupt())),
+    "gen-newer": Case("gen '[mydog]'", 4, kept(mydog=worlds.newer())),
+    "gen-out-taken": Case("gen box --out a.png", 4, file("a.png", b"")),
+    "gen-disk-full": Case("gen box --steps 1 --seed 1", 1, worlds.full_disk),
+    "gen-from-missing": Case("gen --from a.png", 3),
+    "gen-from-foreign": Case("gen --from a.png", 4, lambda patch: worlds.picture(Path("a.png"))),
+    "gen-from-garbage": Case("gen --from a.png", 4, file("a.png", b"not a picture")),
+    "show-unknown": Case("show mydok", 3, kept(mydog=None)),
+    "show-corrupt": Case("show mydog", 4, kept(mydog=worlds.corrupt())),
+    "show-newer": Case("show mydog", 4, kept(mydog=worlds.newer())),
+    "verify-unknown": Case("verify cat mydok", 3, kept(mydog=None, cat=None)),
+    "verify-corrupt": Case("verify mydog", 4, kept(mydog=worlds.corrupt())),
+    "verify-newer": Case("verify mydog", 4, kept(mydog=worlds.newer())),
+    "verify-misnamed": Case("verify mydog", 4, kept(mydog=worlds.concept("cat"))),
+    "export-unknown": Case("export mydok", 3, kept(mydog=None)),
+    "export-corrupt": Case("export mydog", 4, kept(mydog=worlds.corrupt())),
+    "export-newer": Case("export mydog", 4, kept(mydog=worlds.newer())),
+    "export-taken": Case("export mydog", 4, both(kept(mydog=None), file("mydog.prism", b""))),
+    "export-no-permission": Case("export mydog", 1, both(kept(mydog=None), worlds.locked_disk)),
+    "import-missing": Case("import a.prism", 3),
+    "import-garbage": Case("import a.prism", 4, file("a.prism", b"garbage")),
+    "import-corrupt": Case("import a.prism", 4, file("a.prism", worlds.corrupt())),
+    "import-newer": Case("import a.prism", 4, file("a.prism", worlds.newer())),
+    "import-taken": Case(
+        "import a.prism", 4, both(kept(mydog=None), file("a.prism", worlds.concept("mydog")))
+    ),
+    "import-bad-name": Case(
+        "import a.prism --name 'My Dog'", 4, file("a.prism", worlds.concept("mydog"))
+    ),
+    "rm-unknown": Case("rm cat mydok --yes", 3, kept(mydog=None, cat=None)),
+    "rm-no-terminal": Case("rm mydog", 4, kept(mydog=None)),
+    "rename-unknown": Case("rename mydok rex", 3, kept(mydog=None)),
+    "rename-taken": Case("rename mydog cat", 4, kept(mydog=None, cat=None)),
+    "rename-bad-name": Case("rename mydog 'My Dog'", 4, kept(mydog=None)),
+    "list-sort": Case("list --sort age", 2),
+    "completion-shell": Case("completion tcsh", 2),
+    "unknown-command": Case("draw", 2),
+    "unknown-option": Case("list --colour", 2),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_refusal(
+    name: str, golden: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command ends with its status and says why, and what to do, on stderr only."""
+    case = CASES[name]
+    case.before(monkeypatch)
+
+    ran = call(*shlex.split(case.line))
+
+    assert ran.status == case.status
+    assert ran.stdout == ""
+    assert "Traceback" not in ran.stderr
+    _, mark, said = ran.stderr.rpartition("error:" if case.status != 2 else "Usage:")
+    golden(f"error-{name}", f"$ prism {case.line}\n{mark}{said}[exit status {ran.status}]\n")
+
+
+def test_every_refusal_names_a_remedy() -> None:
+    """Below each cause of ours stands what to do about it."""
+    for name, case in CASES.items():
+        if case.status != 2:  # Typer's own say which --help to read
+            lines = (GOLDEN / f"error-{name}.txt").read_text("utf-8").splitlines()
+            assert lines[-3].startswith("error: "), name
+            assert lines[-2].startswith("  "), name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["train-empty", "gen-unknown", "gen-corrupt", "show-unknown", "show-newer", "verify-unknown"],
+)
+def test_a_refusal_in_json(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --json the error is the one document on stdout, and a line of JSON on stderr."""
+    case = CASES[name]
+    case.before(monkeypatch)
+
+    ran = call(*shlex.split(case.line), "--json")
+
+    document = json.loads(ran.stdout)
+    *_, last = (json.loads(line) for line in ran.stderr.splitlines())
+    assert ran.status == case.status == document["error"]["status"]
+    assert document.keys() == {"format", "error"}
+    assert last == {"event": "Error", **document["error"]}
+    assert last["cause"] and last["hint"]
+
+
+def test_a_refused_removal_removes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If one of the names does not exist, the others stay."""
+    kept(mydog=None, cat=None)(monkeypatch)
+
+    call("rm", "cat", "mydok", "--yes")
+
+    assert call("list", "-q").stdout == "cat\nmydog\n"
