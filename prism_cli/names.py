@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 
@@ -29,5 +28,7 @@ def check_name(text: str) -> str:
 
 def nearest(text: str, names: Iterable[str]) -> str | None:
     """The name most like `text`, if one is like it at all."""
+    import difflib  # 5 ms that only a misspelt name need wait for
+
     close = difflib.get_close_matches(text.lower(), list(names), n=1, cutoff=0.6)
     return close[0] if close else None

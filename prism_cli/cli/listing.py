@@ -7,8 +7,6 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from rich.table import Table
-
 from prism_cli.cli import render
 from prism_cli.registry.manifest import Manifest
 from prism_cli.registry.store import Entry
@@ -26,7 +24,8 @@ def concepts(entries: Sequence[Entry]) -> None:
     elif not entries:
         render.hint("no concepts yet: prism train PHOTOS --name NAME learns one")
     else:
-        render.out().print(_table(entries))
+        for line in _lines(entries):
+            render.result(line)
         for entry in entries:
             if entry.problem:
                 render.hint(
@@ -101,25 +100,35 @@ def _stage(metrics: Mapping[str, float | int | str], stage: str) -> str:
     return said
 
 
-def _table(entries: Sequence[Entry]) -> Table:
-    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-    for column in ("name", "kind", "base", "photos", "size", "created"):
-        table.add_column(column, justify="right" if column in _RIGHT else "left", overflow="fold")
-    for entry in entries:
-        manifest = entry.manifest
-        if manifest is None or entry.problem:
-            unusable = render.styled(("unusable", "red"))
-            table.add_row(entry.name, unusable, "", "", render.size(entry.size), "")
-            continue
-        table.add_row(
-            render.styled((entry.name, "bold")),
-            manifest.kind,
-            render.styled(manifest.base.id),
-            str(len(manifest.photos)),
-            render.size(entry.size),
-            _local(manifest.created),
-        )
-    return table
+def _lines(entries: Sequence[Entry]) -> list[str]:
+    """The listing in aligned columns.
+
+    Made without rich: to import it and lay out 100 rows takes longer than to read the registry.
+    """
+    rows = [("name", "kind", "base", "photos", "size", "created"), *map(_cells, entries)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    right = [name in _RIGHT for name in rows[0]]
+    return [
+        "  ".join(
+            cell.rjust(width) if numeric else cell.ljust(width)
+            for cell, width, numeric in zip(row, widths, right, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _cells(entry: Entry) -> tuple[str, ...]:
+    manifest = entry.manifest
+    if manifest is None or entry.problem:
+        return (entry.name, "unusable", "", "", render.size(entry.size), "")
+    return (
+        entry.name,
+        manifest.kind,
+        render.printable(manifest.base.id),
+        str(len(manifest.photos)),
+        render.size(entry.size),
+        _local(manifest.created),
+    )
 
 
 def _local(created: str) -> str:

@@ -10,14 +10,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from prism_cli.cli import terminal_picture
 from prism_cli.errors import Interrupted, OptionRefused, PrismError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
     from prism_cli.services.generate import DrawResult
     from prism_cli.services.rehearsal import Plan
     from prism_cli.services.train import TrainResult
@@ -60,14 +60,23 @@ def err() -> Console:
 
 
 def _console(**where: Any) -> Console:
+    from rich.console import Console
+
     plain = bool(os.environ.get("NO_COLOR"))  # no bold or dim either
     return Console(highlight=False, soft_wrap=True, color_system=None if plain else "auto", **where)
 
 
 def styled(*parts: str | tuple[str, str]) -> Text:
     """Text that is printed as it is, its parts in a style each; no bracket in it is markup."""
+    from rich.text import Text
+
     texts = (part if isinstance(part, tuple) else (part, "") for part in parts)
-    return Text.assemble(*((text.translate(_CONTROLS), look) for text, look in texts))
+    return Text.assemble(*((printable(text), look) for text, look in texts))
+
+
+def printable(text: str) -> str:
+    """`text` with its control characters spelt out."""
+    return text.translate(_CONTROLS)
 
 
 def result(line: str) -> None:
@@ -190,6 +199,8 @@ def drawn(result_: DrawResult, show: bool) -> None:
 
 def facts(pairs: Mapping[str, str]) -> None:
     """Print names and values in two columns."""
+    from rich.table import Table
+
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column()
     table.add_column(overflow="fold")

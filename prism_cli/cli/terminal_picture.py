@@ -6,8 +6,10 @@ import io
 import logging
 import os
 import sys
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def can_show() -> bool:

@@ -41,8 +41,10 @@ class Fields:
     ) -> Fields:
         """Return the fields of an object; `known` are the keys it may have, None for any."""
         fields = cls(values, where, problems)
-        for key in sorted(values.keys() - known) if known is not None else ():
-            problems.append(f"{fields._label(key)} is unknown")
+        if known is not None and not values.keys() <= known:
+            problems += [
+                f"{fields._label(key)} is unknown" for key in sorted(values.keys() - known)
+            ]
         return fields
 
     def finish(self) -> None:

@@ -51,8 +51,8 @@ def run(z_0: Tensor, options: TokenOptions, seed: int = 0) -> TokenTraining:
 def optimum(z_0: Tensor, beta: float, seed: int = 0) -> TokenTraining:
     """Where Algorithm 1 ends on the toy: whole batches, and steps that become small at the end."""
     state = run(z_0, replace(NEVER_FLAT, steps=0, beta=beta), seed)
-    for lr, steps in ((0.1, 200), (0.01, 600), (0.001, 900)):
-        options = replace(NEVER_FLAT, steps=steps, batch=N, beta=beta, evaluate_every=900)
+    for lr, steps in ((0.1, 100), (0.02, 300), (0.004, 500), (0.001, 700)):
+        options = replace(NEVER_FLAT, steps=steps, batch=N, beta=beta, evaluate_every=700)
         state.optimizer.param_groups[0]["lr"] = lr
         deque(optimize_tokens(toy(), z_0, state, options), maxlen=0)
     return state

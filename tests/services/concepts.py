@@ -44,7 +44,7 @@ def tokens_of(name: str, seed: int) -> ConceptTokens:
     ).detached()
 
 
-def archive(name: str, seed: int = 0, *, revision: str | None = None, lora: bool = True) -> bytes:
+def archive(name: str, seed: int = 0, *, revision: str | None = None, lora: bool = False) -> bytes:
     """An archive of a concept that was "trained" on mini, or on another revision of it."""
     entry, tokens = catalog.resolve("mini"), tokens_of(name, seed)
     lengths = {"clip_l": tuple(len(rows["clip_l"]) for rows in tokens.residuals)}
@@ -72,7 +72,7 @@ def archive(name: str, seed: int = 0, *, revision: str | None = None, lora: bool
     return pack(manifest, members)
 
 
-def keep(name: str, seed: int = 0, *, revision: str | None = None, lora: bool = True) -> None:
+def keep(name: str, seed: int = 0, *, revision: str | None = None, lora: bool = False) -> None:
     """Put such a concept into the registry."""
     data = archive(name, seed, revision=revision, lora=lora)
     Registry(paths.concepts_dir()).add(data, name, replace=True)

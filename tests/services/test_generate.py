@@ -86,7 +86,7 @@ class TestPrompts:
 
     def test_a_residual_draws_what_is_special_to_its_photo(self) -> None:
         """Each residual is a prompt of its own."""
-        keep("dog", lora=False)
+        keep("dog")
 
         one, other = picture("[dog:residual:0]"), picture("[dog:residual:1]")
 
@@ -127,8 +127,8 @@ class TestWeights:
 
     def test_a_weight_in_the_prompt_is_of_the_lora(self) -> None:
         """Weight 0 is the token alone, and as good as a concept that has no LoRA."""
-        keep("dog", 1)
-        keep("plain", 1, lora=False)
+        keep("dog", 1, lora=True)
+        keep("plain", 1)
 
         without = picture("A [dog:0] box")
 
@@ -137,7 +137,7 @@ class TestWeights:
 
     def test_a_scale_is_the_weight_of_those_without_one(self) -> None:
         """--scale 0.5 is [dog:0.5], and a weight in the prompt is over it."""
-        keep("dog", 1)
+        keep("dog", 1, lora=True)
 
         half = picture("A [dog:0.5] box")
 
@@ -146,8 +146,8 @@ class TestWeights:
 
     def test_two_concepts_are_drawn_together(self) -> None:
         """The picture depends on both LoRAs."""
-        keep("dog", 1)
-        keep("cat", 2)
+        keep("dog", 1, lora=True)
+        keep("cat", 2, lora=True)
 
         both = picture("A [dog] and a [cat]")
 
@@ -224,7 +224,7 @@ class TestSeeds:
 
     def test_a_picture_of_a_batch_is_drawn_again_alone(self) -> None:
         """The third of four, from its file only: the same levels."""
-        keep("dog")
+        keep("dog", lora=True)
         third = gen(count=4, guidance=3.0, negative="blue", scale=0.8, steps=4).pictures[2].path
 
         again = generate(DrawRequest(replay=third)).pictures[0]

@@ -23,7 +23,8 @@ from prism_cli.errors import (
     PhotosRefused,
     PrismError,
 )
-from prism_cli.registry.archive import Archive, read_archive
+from prism_cli.registry.archive import Archive, read_archive, read_manifest
+from prism_cli.registry.manifest import Manifest
 from prism_cli.registry.refusals import ArchiveRefused
 from prism_cli.registry.store import Registry
 from prism_cli.services import train as module
@@ -32,6 +33,7 @@ from prism_cli.services.concept_archive import unpack_lora, unpack_tokens
 from prism_cli.services.events import Event, Note, StageMoved, ignore
 from prism_cli.services.prepare import TrainRequest
 from prism_cli.services.train import TrainResult, train
+from tests.registry.samples import concept
 from tests.tiny_pipeline import save_tiny_pipeline
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "zuzu"
@@ -86,25 +88,43 @@ class Learned(NamedTuple):
 
     photos: Path
     result: TrainResult
-    archive: Archive
+    data: bytes
+
+
+def learn_once(place: Path, base: Path, **options: Any) -> Learned:
+    """Train in a registry that no test uses."""
+    photos = make_photos(place / "photos")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PRISM_HOME", str(place / "home"))
+        request = TrainRequest(**{"folder": photos, "name": "zuzu", "base": str(base), **options})
+        result = train(request, now=NOON)
+    return Learned(photos, result, result.path.read_bytes())
 
 
 @pytest.fixture(scope="module")
-def learned(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Learned:
-    place = tmp_path_factory.mktemp("learned")
-    photos = make_photos(place / "photos")
-    request = TrainRequest(
-        folder=photos,
-        name="zuzu",
-        base=str(tiny),
+def plain(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Learned:
+    """What `learn` without a word makes."""
+    return learn_once(tmp_path_factory.mktemp("plain"), tiny, flags=QUICK)
+
+
+@pytest.fixture(scope="module")
+def varied(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Learned:
+    """Options from everywhere."""
+    return learn_once(
+        tmp_path_factory.mktemp("varied"),
+        tiny,
         crop="random",
         flags=QUICK | {"tokens.beta": 0.2},
         file={"tokens.lr": 0.01, "tokens.beta": 0.9},
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PRISM_HOME", str(place / "home"))
-        result = train(request, now=NOON)
-    return Learned(photos, result, read_archive(result.path))
+
+
+@pytest.fixture
+def old() -> bytes:
+    """A concept "zuzu" that is in the registry already."""
+    data = concept("zuzu")
+    Registry(paths.concepts_dir()).add(data, "zuzu")
+    return data
 
 
 def kept(name: str = "zuzu") -> Archive:
@@ -113,6 +133,10 @@ def kept(name: str = "zuzu") -> Archive:
 
 def data(name: str = "zuzu") -> bytes:
     return (paths.concepts_dir() / f"{name}.prism").read_bytes()
+
+
+def manifest_of(learned: Learned) -> Manifest:
+    return read_manifest(learned.result.path)
 
 
 class _Stopped(BaseException):
@@ -134,42 +158,36 @@ def fail(*args: object, **kwargs: object) -> None:
 class TestTheSameAgain:
     """A training is a function of its request and its clock."""
 
-    def test_the_same_request_gives_the_same_bytes(self, learn) -> None:
+    def test_the_same_request_gives_the_same_bytes(self, learn, plain: Learned) -> None:
         """Trained twice with one seed and one clock, the archives are equal to the byte."""
         learn()
-        first = data()
 
-        learn(force=True)
+        assert data() == plain.data
 
-        assert data() == first
-
-    def test_another_seed_gives_another_concept(self, learn) -> None:
+    def test_another_seed_gives_another_concept(self, learn, plain: Learned, tmp_path) -> None:
         """And the seed is in the archive."""
-        learn()
-        first = data()
+        (tmp_path / "plain.prism").write_bytes(plain.data)
 
-        learn(force=True, seed=1)
+        learn(seed=1)
 
-        assert data() != first
         assert kept().manifest.seed == 1
+        for member, content in read_archive(tmp_path / "plain.prism").members.items():
+            assert kept().members[member] != content
 
-    @pytest.mark.parametrize(
-        ("stage", "step"), [("tokens", 1), ("tokens", 3), ("lora", 2), ("lora", 3), ("preview", 1)]
-    )
+    @pytest.mark.parametrize(("stage", "step"), [("tokens", 3), ("lora", 2), ("preview", 1)])
     def test_a_stopped_training_ends_in_the_same_bytes(
-        self, learn, stage: str, step: int, monkeypatch: pytest.MonkeyPatch
+        self, learn, plain: Learned, stage: str, step: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Stopped anywhere and called again, it makes the archive that it would have made."""
         monkeypatch.setattr(training_run, "CHECKPOINT_SECONDS", -1.0)
-        learn()
-        uninterrupted = data()
-        events: list[Event] = []
         with pytest.raises(_Stopped):
-            learn(force=True, on_event=stopped_at(stage, step))
+            learn(on_event=stopped_at(stage, step))
+        assert Registry(paths.concepts_dir()).names() == []
+        events: list[Event] = []
 
-        learn(force=True, on_event=events.append)
+        learn(on_event=events.append)
 
-        assert data() == uninterrupted
+        assert data() == plain.data
         assert any(isinstance(e, Note) and "going on" in e.text for e in events)
 
     def test_a_changed_request_starts_over(self, learn) -> None:
@@ -199,11 +217,9 @@ class TestTheRegistry:
     """What was there stays until the new is verified."""
 
     def test_a_taken_name_is_refused_before_anything_is_loaded(
-        self, learn, monkeypatch: pytest.MonkeyPatch
+        self, learn, old: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """No photo is read and no base loaded for a name that cannot be given."""
-        learn()
-        before = data()
         monkeypatch.setattr(catalog, "load", fail)
         monkeypatch.setattr("prism_cli.services.prepare.take_in", fail)
 
@@ -211,37 +227,31 @@ class TestTheRegistry:
             learn()
 
         assert "--force" in caught.value.hint
-        assert data() == before
+        assert data() == old
 
-    def test_force_replaces_it(self, learn) -> None:
-        """--force trains again under the same name."""
-        learn()
+    def test_force_replaces_it(self, learn, old: bytes, plain: Learned) -> None:
+        """--force trains under the same name, and nothing of the old concept stays."""
+        learn(force=True)
 
-        learn({"tokens.length": 2}, force=True)
-
-        assert kept().manifest.token_length == 2
+        assert data() == plain.data
 
     def test_an_archive_that_is_not_read_back_replaces_nothing(
-        self, learn, monkeypatch: pytest.MonkeyPatch
+        self, learn, old: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The new one is verified beside the old one, which stays when that fails."""
-        learn()
-        before = data()
         pack = module.pack_concept
         monkeypatch.setattr(module, "pack_concept", lambda *args: pack(*args)[:-1])
 
         with pytest.raises(ArchiveRefused):
-            learn(force=True, seed=1)
+            learn(force=True)
 
-        assert data() == before
+        assert data() == old
         assert {p.name for p in paths.concepts_dir().iterdir()} <= {"zuzu.prism", ".lock"}
 
     def test_a_full_disk_keeps_the_old_one_and_what_was_learned(
-        self, learn, monkeypatch: pytest.MonkeyPatch
+        self, learn, old: bytes, plain: Learned, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """With room made, the same command goes on from the end of its training."""
-        learn()
-        before = data()
         fsync = files.os.fsync
 
         def full(descriptor: int) -> None:
@@ -251,14 +261,14 @@ class TestTheRegistry:
 
         monkeypatch.setattr(files.os, "fsync", full)
         with pytest.raises(DiskFull):
-            learn(force=True, seed=1)
-        assert data() == before
+            learn(force=True)
+        assert data() == old
         monkeypatch.setattr(files.os, "fsync", fsync)
         events: list[Event] = []
 
-        learn(force=True, seed=1, on_event=events.append)
+        learn(force=True, on_event=events.append)
 
-        assert data() != before
+        assert data() == plain.data
         assert any(isinstance(e, Note) and "going on" in e.text for e in events)
 
     def test_the_name_is_the_folders_unless_one_is_given(self, learn) -> None:
@@ -330,9 +340,9 @@ def test_one_photo_is_enough_without_exclusion(learn, photos: Path) -> None:
 class TestTheArchive:
     """What is kept of a training, and what is not."""
 
-    def test_captions_are_recorded_with_their_source(self, learned: Learned) -> None:
+    def test_captions_are_recorded_with_their_source(self, varied: Learned) -> None:
         """From the text beside the photo, on one line; or that there was none."""
-        records = [(p.caption, p.caption_source) for p in learned.archive.manifest.photos]
+        records = [(p.caption, p.caption_source) for p in manifest_of(varied).photos]
 
         assert records == [
             ("a red dog on snow", "sidecar"),
@@ -340,17 +350,17 @@ class TestTheArchive:
             ("a photo", "none"),
         ]
 
-    def test_photos_are_recorded_by_their_digest(self, learned: Learned) -> None:
+    def test_photos_are_recorded_by_their_digest(self, varied: Learned) -> None:
         """The SHA-256 of each file, in the files' order."""
-        files = sorted(learned.photos.glob("*.png"))
+        files = sorted(varied.photos.glob("*.png"))
 
-        digests = [photo.sha256 for photo in learned.archive.manifest.photos]
+        digests = [photo.sha256 for photo in manifest_of(varied).photos]
 
         assert digests == [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
 
-    def test_every_option_is_recorded_with_its_source(self, learned: Learned) -> None:
+    def test_every_option_is_recorded_with_its_source(self, varied: Learned) -> None:
         """flag, file or default, for the settings and for what is done with photos."""
-        options = learned.archive.manifest.options
+        options = manifest_of(varied).options
 
         recorded = {name: (option.value, option.source) for name, option in options.items()}
 
@@ -361,18 +371,18 @@ class TestTheArchive:
         assert recorded["crops"] == (4, "default")
         assert recorded["class"] == (None, "default")
 
-    def test_how_each_stage_went_is_recorded(self, learned: Learned) -> None:
+    def test_how_each_stage_went_is_recorded(self, varied: Learned) -> None:
         """Steps, what ended it, and its deterministic loss at both ends."""
-        metrics = learned.archive.manifest.metrics
+        metrics = manifest_of(varied).metrics
 
         for stage in ("tokens", "lora"):
             assert (metrics[f"{stage}.steps"], metrics[f"{stage}.ended"]) == (3, "cap")
-            assert metrics[f"{stage}.first"] == learned.result.outcomes[stage].first
-            assert metrics[f"{stage}.last"] == learned.result.outcomes[stage].last
+            assert metrics[f"{stage}.first"] == varied.result.outcomes[stage].first
+            assert metrics[f"{stage}.last"] == varied.result.outcomes[stage].last
 
-    def test_the_manifest_says_what_it_belongs_to(self, learned: Learned, tiny: Path) -> None:
+    def test_the_manifest_says_what_it_belongs_to(self, varied: Learned, tiny: Path) -> None:
         """Base, revision, parameterization, rank and the time of the injected clock."""
-        manifest = learned.archive.manifest
+        manifest = manifest_of(varied)
 
         entry = catalog.resolve(str(tiny))
         assert manifest.created == "2026-01-31T12:00:00Z"
@@ -412,15 +422,15 @@ class TestTheArchive:
             "preview.png",
         }
 
-    def test_views_of_photos_are_encoded_once_each(self, learn) -> None:
-        """--crop random --crops 2: other views than the centre, hence another concept."""
-        learn(name="centre")
-        learn(name="random", crop="random", crops=2)
+    def test_random_crops_are_other_views(self, learn, plain: Learned) -> None:
+        """--crop random --crops 2: not the centre, hence another concept, the same each time."""
+        learn(crop="random", crops=2)
+        first = data()
+        assert kept().manifest.options["crops"].value == 2
 
-        assert (
-            kept("centre").members["tokens.safetensors"]
-            != (kept("random").members["tokens.safetensors"])
-        )
+        learn(crop="random", crops=2, force=True)
+
+        assert data() == first != plain.data
 
     def test_a_caption_that_is_cut_is_said(self, learn, photos: Path) -> None:
         """A warning with the caption, whose end starts no residual token."""
