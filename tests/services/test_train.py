@@ -445,7 +445,9 @@ class TestTheArchive:
 
 def test_a_concept_of_the_embedded_base_is_trained_and_read_back(tmp_path: Path) -> None:
     """The whole way on mini, with the examples and their captions."""
-    result = train(TrainRequest(folder=EXAMPLES, name="zuzu", flags=QUICK), now=NOON)
+    flags = QUICK | {"tokens.steps": 1, "finetuning.steps": 1}
+
+    result = train(TrainRequest(folder=EXAMPLES, name="zuzu", flags=flags), now=NOON)
 
     archive = read_archive(result.path)
     assert result.photos_used == 5
