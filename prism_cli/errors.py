@@ -87,6 +87,10 @@ class Interrupted(PrismError):
     exit_status = 130
 
 
+class TrainingDiverged(PrismError):
+    """A loss that is no longer a number."""
+
+
 class StorageFailed(PrismError):
     """The operating system would not read or write a file."""
 

@@ -29,6 +29,7 @@ from prism_cli.settings import checked
 T = TypeVar("T")
 
 STAGE = "drawing"
+_OTHER_FORMATS = {".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"}
 MAX_SEED = 2**32 - 1  # what other tools take
 
 
@@ -105,8 +106,14 @@ def output_paths(request: DrawRequest, names: Sequence[str], seeds: Sequence[int
     """Where each picture goes: ``<concepts>-<seed>.png``, or the file that `--out` names.
 
     A name that is taken gets a number, unless it was given as a file: then NameTaken is raised.
+    Raises OptionRefused for a picture file of another format.
     """
     out = request.out
+    if out is not None and out.suffix.lower() in _OTHER_FORMATS and not out.is_dir():
+        raise OptionRefused(
+            f"pictures are written as PNG, not as {out.suffix}",
+            hint=f"use --out {out.with_suffix('.png')}",
+        )
     if out is None or out.is_dir() or out.suffix.lower() != ".png":
         folder, stem = out or Path(), "-".join(names) or "picture"
         return [_free(folder / f"{stem}-{seed}.png", request.force) for seed in seeds]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from prism_cli.backbones.base import Backbone
+from prism_cli.errors import TrainingDiverged
 from prism_cli.method.finetuning import Finetuning, encode_conditions, finetune
 from prism_cli.method.token_optimization import TokenTraining, optimize_tokens
 from prism_cli.method.tokens import ConceptTokens, init_tokens
@@ -152,6 +154,11 @@ class TrainingRun:
         checkpoint.write(self.checkpoint_path, snapshot())
         saved_at = time.monotonic()
         for step, losses in steps:
+            if not all(map(math.isfinite, losses.values())):
+                raise TrainingDiverged(
+                    f"the loss of stage {stage!r} is not a number after {step} steps",
+                    hint="use a lower learning rate: --token-lr or --lora-lr",
+                )
             self.on_event(StageMoved(stage, step, losses))
             if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
                 checkpoint.write(self.checkpoint_path, snapshot())

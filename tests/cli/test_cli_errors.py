@@ -115,6 +115,7 @@ CASES = {
     "gen-corrupt": Case("gen '[mydog]'", 4, kept(mydog=worlds.corrupt())),
     "gen-newer": Case("gen '[mydog]'", 4, kept(mydog=worlds.newer())),
     "gen-out-taken": Case("gen box --out a.png", 4, file("a.png", b"")),
+    "gen-out-jpg": Case("gen box --out a.jpg", 4),
     "gen-disk-full": Case("gen box --steps 1 --seed 1", 1, worlds.full_disk),
     "gen-from-missing": Case("gen --from a.png", 3),
     "gen-from-foreign": Case("gen --from a.png", 4, lambda patch: worlds.picture(Path("a.png"))),

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from prism_cli.backbones.base import Backbone
+from prism_cli.errors import TrainingDiverged
 from prism_cli.services import checkpoint, training_run
 from prism_cli.services.checkpoint import CheckpointDamaged
 from prism_cli.services.events import Event, StageBegan, StageEnded, StageMoved, ignore
@@ -254,3 +255,14 @@ def test_another_seed_learns_something_else(tmp_path: Path) -> None:
     other.seed = 5
 
     assert not same(a_run(tmp_path / "a").run(), other.run())
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_what_to_change(tmp_path: Path) -> None:
+    """A diverged training is not carried on to its end, let alone kept."""
+    run = a_run(tmp_path / "x.safetensors")
+    run.z_0 = run.z_0 * float("nan")
+
+    with pytest.raises(TrainingDiverged, match="'tokens' is not a number after 1 steps") as error:
+        run.run()
+
+    assert "--token-lr" in error.value.hint
