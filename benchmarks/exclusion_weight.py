@@ -103,8 +103,6 @@ def learn(beta: float, seed: int, photos: Tensor, captions: list[str]) -> tuple[
 
 def interval(values: list[float]) -> str:
     """Mean and half the 95 % interval."""
-    if len(values) < 2:
-        return f"{values[0]:.3f}"
     half = T_95[len(values)] * statistics.stdev(values) / len(values) ** 0.5
     return f"{statistics.mean(values):.3f} +- {half:.3f}"
 

@@ -30,12 +30,19 @@ def write_whole(path: Path, data: bytes, check: Callable[[Path], object] | None 
         if check is not None:
             check(beside)
         with storage("write", path):
-            beside.chmod(0o644)
+            beside.chmod(0o666 & ~_umask())
             beside.replace(path)
             _flush_folder(path.parent)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def _umask() -> int:
+    """The user's umask, which `tempfile` overrides; it can be read only by changing it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _flush_folder(folder: Path) -> None:

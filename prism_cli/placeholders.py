@@ -27,6 +27,10 @@ def parse(prompt: str) -> tuple[str | Mention, ...]:
 
     Raises PromptRefused for a bracket that does not close or does not hold a name.
     """
+    if not prompt.isascii() and any("\ud800" <= c <= "\udfff" for c in prompt):
+        raise PromptRefused(
+            "the prompt is not text: it holds bytes that are not UTF-8", hint="type it again"
+        )
     pieces: list[str | Mention] = []
     position = 0
     for match in _TOKEN.finditer(prompt):

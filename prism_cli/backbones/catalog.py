@@ -8,13 +8,15 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prism_cli import paths
-from prism_cli.errors import BaseNotFound, BaseRefused
+from prism_cli.errors import BaseNotFound, BaseRefused, storage
 from prism_cli.files import write_whole
 from prism_cli.settings import DrawingOptions, FinetuneOptions, Recipe, TokenOptions
 
@@ -27,10 +29,11 @@ _ADAPTERS = {"StableDiffusionPipeline": "prism_cli.backbones.unet:UNetBackbone"}
 
 # docs/method.md, "The practice base": measured on it, not taken from the paper.
 MINI_RECIPE = Recipe(
-    tokens=TokenOptions(steps=100, batch=4, lr=5e-3, beta=1.0, anchors=1),
-    finetuning=FinetuneOptions(steps=150, batch=4, lr=1e-3),
+    tokens=TokenOptions(steps=100, batch=4, lr=5e-3, beta=1.0, anchors=1, plateau_window=4),
+    finetuning=FinetuneOptions(steps=150, batch=4, lr=1e-3, plateau_window=4),
     drawing=DrawingOptions(steps=30, guidance=4.0),
 )
+_PARTS = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
 _MINI = Path(__file__).parents[1] / "bases" / "mini"
 
 
@@ -67,7 +70,7 @@ def resolve(base: str | None) -> BaseEntry:
             ),
             practice=True,
         )
-    folder = Path(base).expanduser()
+    folder = Path(os.path.expanduser(base))  # noqa: PTH111 (Path's raises for an unknown user)
     if not folder.is_dir():
         raise BaseNotFound(
             f"no base called {base!r}, and no folder there",
@@ -85,11 +88,14 @@ def resolve_trained(base_id: str, revision: str) -> BaseEntry:
     """The base that a concept was trained on; a folder is found again where it was last used."""
     if base_id == "mini":
         return resolve("mini")
-    record = _record(revision)
-    if record.is_file() and (folder := Path(record.read_text("utf-8").strip())).is_dir():
-        return resolve(str(folder))
+    if re.fullmatch(r"[0-9a-f]{12}", revision):  # from an archive: it must not name another file
+        record = _record(revision)
+        with storage("read", record):
+            folder = record.read_text("utf-8", "replace").strip() if record.is_file() else ""
+        if folder and Path(folder).is_dir():
+            return resolve(folder)
     raise BaseNotFound(
-        f"the base {base_id!r} is not where it was when the concept was trained",
+        f"the base {base_id!r} is not where it was when it was last used",
         hint="name its folder with --base FOLDER",
     )
 
@@ -125,11 +131,12 @@ def fingerprint(folder: Path) -> str:
 
 
 def _weights_and_configs(folder: Path) -> Iterable[Path]:
-    return (
-        p
-        for p in folder.rglob("*")
-        if p.suffix in {".json", ".safetensors", ".txt"} and p.is_file()
-    )
+    """The files that a pipeline is loaded from; a note left beside them does not change it."""
+    yield folder / "model_index.json"
+    for part in _PARTS:
+        for path in (folder / part).rglob("*"):
+            if path.suffix in {".json", ".safetensors", ".txt"} and path.is_file():
+                yield path
 
 
 def _record(revision: str) -> Path:
@@ -153,19 +160,20 @@ def _entry(
         levels = len(vae.get("encoder_block_out_channels") or vae["block_out_channels"])
         size = int(unet["sample_size"]) * 2 ** (levels - 1)
         parameterization = _PARAMETERIZATIONS[scheduler.get("prediction_type", "epsilon")]
+        revision = fingerprint(folder)
     except FileNotFoundError as error:
         raise BaseRefused(
             f"{folder} does not hold a pipeline: there is no {error.filename}",
             hint="give a folder that StableDiffusionPipeline.from_pretrained loads, or --base mini",
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BaseRefused(
             f"{folder} does not hold a pipeline in Stable Diffusion's format ({error})",
             hint="give a folder that StableDiffusionPipeline.from_pretrained loads, or --base mini",
         ) from error
     return BaseEntry(
         id=base_id,
-        revision=fingerprint(folder),
+        revision=revision,
         folder=folder,
         adapter=adapter,
         parameterization=parameterization,

@@ -14,6 +14,8 @@ import torch
 from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Generator, Tensor, nn
 
+from prism_cli.errors import BaseMismatch
+
 TRAINED = "trained"  # peft's adapter name for the factors that `inject` makes
 PREFIX = "unet."  # diffusers' key prefix for a UNet's factors
 
@@ -48,7 +50,17 @@ def attach(
     loras: Mapping[str, tuple[Mapping[str, Tensor], float]],
     targets: Sequence[str],
 ) -> None:
-    """Draw with the sum of these LoRAs, each times its weight; peft adds the deltas exactly."""
+    """Draw with the sum of these LoRAs, each times its weight; peft adds the deltas exactly.
+
+    Raises BaseMismatch for a factor of a layer that the denoiser does not have, or of its size.
+    """
+    layers = {
+        name: module
+        for name, module in denoiser.named_modules()
+        if isinstance(module, nn.Linear) and any(f".{name}".endswith(f".{t}") for t in targets)
+    }
+    for name, (state, _) in loras.items():
+        _check_fits(name, state, layers)
     # Not under the concepts' own names: peft keeps adapters in a torch ModuleDict, which refuses
     # those of its own attributes, such as "pop" or "train".
     adapters = {f"concept{k}": lora for k, lora in enumerate(loras.values())}
@@ -62,6 +74,21 @@ def attach(
     if adapters:
         denoiser.set_adapters(list(adapters), [weight for _, weight in adapters.values()])
         denoiser.requires_grad_(False)
+
+
+def _check_fits(concept: str, state: Mapping[str, Tensor], layers: Mapping[str, nn.Linear]) -> None:
+    for key, factor in state.items():
+        layer, _, end = key.removeprefix(PREFIX).rpartition(".lora_")
+        linear = layers.get(layer)
+        if end == "A.weight":
+            fits = linear is not None and factor.shape[1] == linear.in_features
+        else:
+            fits = linear is not None and factor.shape[0] == linear.out_features
+        if not fits:
+            raise BaseMismatch(
+                f"the LoRA of {concept!r} does not fit this base at {layer}",
+                hint="get the archive again from where it came, or train the concept again",
+            )
 
 
 def _config(rank: int, targets: Sequence[str]) -> LoraConfig:

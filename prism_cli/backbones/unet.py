@@ -145,8 +145,9 @@ class UNetBackbone:
 
     def noise_level(self, t: Tensor) -> NoiseLevel:
         """See `Backbone.noise_level`."""
-        alpha_bar = self._alphas_cumprod.to(t.device)[t]
-        return NoiseLevel(alpha_bar.sqrt().float(), (1 - alpha_bar).sqrt().float())
+        alpha_bar = self._alphas_cumprod[t.cpu()]  # in float64, which not every device has
+        alpha, sigma = alpha_bar.sqrt().float(), (1 - alpha_bar).sqrt().float()
+        return NoiseLevel(alpha.to(t.device), sigma.to(t.device))
 
     def predict(self, z_t: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
         """See `Backbone.predict`."""

@@ -48,10 +48,15 @@ def list_command(
     listing.concepts(entries)
     if pictures and render.shows_pictures():
         for entry in entries:
-            if not entry.problem:
+            if entry.problem:
+                continue
+            try:
                 archive = registry.load(entry.name)
-                render.result(entry.name)
-                _show_preview(archive)
+            except PrismError as error:  # what the table could not see
+                render.hint(f"{entry.name}: {error.message}")
+                continue
+            render.result(entry.name)
+            _show_preview(archive)
 
 
 @app.command("show")
@@ -149,7 +154,7 @@ def verify_command(
     render.use(json=json, quiet=quiet)
     registry = _registry()
     checked = list(dict.fromkeys(names or registry.names()))
-    if len(checked) == 1 and not json:
+    if len(checked) == 1 and not (json or quiet):
         registry.verify(checked[0])  # raises what is wrong, with the way to mend it
     for name in names or ():
         registry.entry(name)  # a name that does not exist is an error, not a finding

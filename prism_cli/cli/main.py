@@ -14,7 +14,7 @@ from typer.main import get_command_from_info
 
 from prism_cli import __version__
 from prism_cli.cli import render
-from prism_cli.errors import Interrupted, PrismError
+from prism_cli.errors import Interrupted, PrismError, StorageFailed
 
 # Command -> the module that registers it, in the order of the help. A module is imported when its
 # command is typed: `prism list` waits for nothing that only `prism train` needs.
@@ -63,6 +63,14 @@ class PrismGroup(TyperGroup):
             problem = error
         except KeyboardInterrupt:
             problem = Interrupted("stopped before it was done")
+        except OSError as error:
+            if error.filename is None:
+                raise
+            # Any question about a path can be refused: a name too long, a folder that is closed.
+            problem = StorageFailed(
+                f"cannot use {error.filename}: {(error.strerror or 'refused').lower()}",
+                hint="give another path",
+            )
         render.error(problem)
         raise typer.Exit(problem.exit_status)
 

@@ -176,7 +176,7 @@ def plan(planned: Plan) -> None:
             "photos": f"{planned.photos_used} used, {planned.photos_left_out} left out",
             "base": f"{planned.base} at {planned.size} px, {planned.precision} on {planned.device}",
             "steps": ", ".join(f"{k} up to {v}" for k, v in planned.steps.items()),
-            "time": f"about {planned.seconds:.0f} s at most, timed on this machine just now",
+            "time": f"about {planned.seconds:.0f} s, timed on this machine just now",
             "memory": f"about {size(planned.memory)}",
         }
     )

@@ -28,5 +28,10 @@ def show(console: Console, data: bytes, height: int) -> None:
     logging.getLogger("textual_image").addHandler(logging.NullHandler())
     from textual_image.renderable import Image as TerminalImage
 
-    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-        console.print(TerminalImage(image.convert("RGB"), width="auto", height=height))
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            shown = image.convert("RGB")
+    except (OSError, SyntaxError, ValueError):
+        console.print("(the preview is damaged)")
+        return
+    console.print(TerminalImage(shown, width="auto", height=height))

@@ -138,6 +138,8 @@ def train_command(
             else:
                 learned = train(request, on_event)
     except KeyboardInterrupt:
+        if dry_run:
+            raise Interrupted("the dry run was stopped", hint="nothing was written") from None
         raise Interrupted(
             "the training was stopped",
             hint="run the same command again to go on from its last checkpoint",

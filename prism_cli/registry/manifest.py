@@ -37,7 +37,7 @@ _UPGRADES: Mapping[int, Callable[[Document], Document]] = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseRef:
-    """The base a concept belongs to; revision is "" for a base that has none (a local folder)."""
+    """The base a concept belongs to; revision is a fingerprint of its files."""
 
     id: str
     revision: str

@@ -38,7 +38,7 @@ class BadLayout(ArchiveRefused):
 class NewerFormat(ArchiveRefused):
     """Written by a later prism, in a format this one does not know."""
 
-    remedy = "upgrade with `pip install --upgrade prism-concepts`, then run the same command again"
+    remedy = "upgrade prism, then run the same command again"
 
 
 class UnsafeName(ArchiveRefused):

@@ -102,11 +102,12 @@ class Registry:
         return self.add(_pack_as(archive, name), name, replace)
 
     def export(self, name: str, destination: Path, replace: bool = False) -> Path:
-        """Copy the archive of `name`, byte for byte, to a file or into a folder."""
+        """Copy the archive of `name`, byte for byte, to a ``.prism`` file or into a folder."""
         source = self._existing(name)
         _read_named(source, name)
         with storage("write", destination):
-            target = destination / source.name if destination.is_dir() else destination
+            to_file = destination.suffix == SUFFIX and not destination.is_dir()
+            target = destination if to_file else destination / source.name
             if target.exists() and not replace:
                 raise NameTaken(
                     f"{target} exists", hint="choose another file, or replace it with --force"

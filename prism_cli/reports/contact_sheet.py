@@ -9,6 +9,12 @@ from PIL import Image, ImageDraw, ImageFont
 _GAP, _CAPTION, _INK, _PAPER = 8, 22, (40, 40, 40), (255, 255, 255)
 
 
+def as_tile(picture: Image.Image, tile: int = 256) -> Image.Image:
+    """`picture` as it stands on a sheet: RGB, `tile` px wide, small ones enlarged smoothly."""
+    size = (tile, round(picture.height * tile / picture.width))
+    return picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+
+
 def contact_sheet(
     pictures: Sequence[Image.Image],
     captions: Sequence[str] = (),
@@ -18,7 +24,7 @@ def contact_sheet(
 ) -> Image.Image:
     """Lay out `pictures` in rows of at most `columns`, each `tile` px wide, its caption below.
 
-    Small pictures are enlarged smoothly. Raises ValueError when there are none.
+    Raises ValueError when there are none.
     """
     if not pictures:
         raise ValueError("a contact sheet needs a picture")
@@ -35,10 +41,7 @@ def contact_sheet(
     for k, picture in enumerate(pictures):
         x = _GAP + k % columns * (tile + _GAP)
         y = _GAP + k // columns * (height + below + _GAP)
-        shown = picture.convert("RGB").resize(
-            (tile, round(picture.height * tile / picture.width)), Image.Resampling.LANCZOS
-        )
-        sheet.paste(shown, (x, y))
+        sheet.paste(as_tile(picture, tile), (x, y))
         if captions:
             pen.text((x + 2, y + height + 3), captions[k], fill=_INK, font=font)
     return sheet

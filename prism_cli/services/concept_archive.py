@@ -9,6 +9,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from prism_cli import __version__
+from prism_cli.backbones.base import Backbone
+from prism_cli.errors import BaseMismatch
 from prism_cli.method.tokens import ConceptTokens
 from prism_cli.registry.archive import Archive, pack
 from prism_cli.registry.manifest import BaseRef, LoraSpec, Manifest, OptionValue, PhotoRecord
@@ -82,6 +84,18 @@ def unpack_tokens(archive: Archive) -> ConceptTokens:
             for i in range(len(residuals) // len(encoders))
         ),
     )
+
+
+def check_tokens_fit(tokens: ConceptTokens, backbone: Backbone) -> None:
+    """Raise BaseMismatch unless the rows belong to the base's encoders and have their widths."""
+    vocabulary = backbone.vocabulary()
+    for rows in (tokens.target, *tokens.residuals):
+        widths = {encoder: matrix.shape[1] for encoder, matrix in rows.items()}
+        if widths != {encoder: words.shape[1] for encoder, words in vocabulary.items()}:
+            raise BaseMismatch(
+                f"the tokens of {tokens.concept!r} do not fit this base's text encoders",
+                hint="get the archive again from where it came, or train the concept again",
+            )
 
 
 def unpack_lora(archive: Archive) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -13,11 +13,11 @@ from PIL import Image
 from prism_cli.backbones import catalog
 from prism_cli.backbones.base import Backbone, EncoderRows, SamplingPlan, Slot
 from prism_cli.backbones.catalog import BaseEntry
-from prism_cli.errors import NameTaken, OptionRefused, PromptRefused
+from prism_cli.errors import NameTaken, OptionRefused, PromptRefused, storage
 from prism_cli.files import write_whole
-from prism_cli.reports.contact_sheet import contact_sheet
+from prism_cli.reports.contact_sheet import as_tile, contact_sheet
 from prism_cli.runtime import detect
-from prism_cli.services.concept_archive import unpack_lora, unpack_tokens
+from prism_cli.services.concept_archive import check_tokens_fit, unpack_lora, unpack_tokens
 from prism_cli.services.drawing import draw
 from prism_cli.services.events import Note, OnEvent, StageBegan, StageEnded, StageMoved, ignore
 from prism_cli.services.introductions import introduce
@@ -81,7 +81,13 @@ def generate(request: DrawRequest, on_event: OnEvent = ignore) -> DrawResult:
         raise PromptRefused(
             "there is nothing to draw", hint='for example: prism gen "A [mydog] box"'
         )
-    scene = read_scene(request.prompt, request.negative or "", request.scale, request.base)
+    scene = read_scene(
+        request.prompt,
+        request.negative or "",
+        request.scale,
+        request.base,
+        (replayed.base, replayed.revision) if replayed else ("mini", ""),
+    )
     if replayed is not None:
         for difference in _differences(scene, replayed):
             on_event(Note(difference, "warning"))
@@ -91,15 +97,24 @@ def generate(request: DrawRequest, on_event: OnEvent = ignore) -> DrawResult:
     first = secrets.randbelow(MAX_SEED - request.count) if request.seed is None else request.seed
     seeds = [(first + k) % (MAX_SEED + 1) for k in range(request.count)]
     targets = output_paths(request, list(scene.archives), seeds)
+    for folder in {path.parent for path in targets}:
+        with storage("write", folder):
+            folder.mkdir(parents=True, exist_ok=True)
     backbone = catalog.load(scene.entry, runtime)
     _check_size(plan, backbone)
-    pictures = _draw_all(backbone, scene, seeds, plan, on_event)
-    for picture, seed, path in zip(pictures, seeds, targets, strict=True):
+    catalog.remember(scene.entry)
+    drawn: list[Drawn] = []
+    tiles: list[Image.Image] = []
+    for picture in _draw_all(backbone, scene, seeds, plan, on_event):  # kept as they come
+        seed, path = seeds[len(drawn)], targets[len(drawn)]
         record = _record(request, scene, seed, plan, backbone.sampler)
         write_whole(path, png(picture, text_chunks(record)))
-    drawn = tuple(Drawn(path, seed) for path, seed in zip(targets, seeds, strict=True))
-    sheet = _write_sheet(pictures, drawn, request.force) if len(drawn) > 1 else None
-    return DrawResult(pictures=drawn, sheet=sheet, base=scene.entry.id, prompt=request.prompt)
+        drawn.append(Drawn(path, seed))
+        tiles.append(as_tile(picture))
+    sheet = _write_sheet(tiles, drawn, request.force) if len(drawn) > 1 else None
+    return DrawResult(
+        pictures=tuple(drawn), sheet=sheet, base=scene.entry.id, prompt=request.prompt
+    )
 
 
 def output_paths(request: DrawRequest, names: Sequence[str], seeds: Sequence[int]) -> list[Path]:
@@ -131,10 +146,13 @@ def output_paths(request: DrawRequest, names: Sequence[str], seeds: Sequence[int
 
 def _draw_all(
     backbone: Backbone, scene: Scene, seeds: Sequence[int], plan: SamplingPlan, on_event: OnEvent
-) -> list[Image.Image]:
+) -> Iterator[Image.Image]:
+    """Draw the scene once per seed, in batches; BaseMismatch if a concept does not fit the base."""
     rows: dict[Slot, EncoderRows] = {}
     for archive in scene.archives.values():
-        rows |= unpack_tokens(archive).rows()
+        tokens = unpack_tokens(archive)
+        check_tokens_fit(tokens, backbone)
+        rows |= tokens.rows()
     loras = {
         name: (unpack_lora(archive), scene.weights[name])
         for name, archive in scene.archives.items()
@@ -143,14 +161,12 @@ def _draw_all(
     batch = scene.entry.recipe.drawing.batch
     batches = [seeds[k : k + batch] for k in range(0, len(seeds), batch)]
     on_event(StageBegan(STAGE, plan.steps * len(batches)))
-    pictures: list[Image.Image] = []
     for k, some in enumerate(batches):
         prompts = [scene.prompt] * len(some)
         for progress in draw(backbone, prompts, some, rows, plan, negative=scene.negative):
             on_event(StageMoved(STAGE, k * plan.steps + progress.step))
-            pictures += progress.pictures
+            yield from progress.pictures
     on_event(StageEnded(STAGE, plan.steps * len(batches), "done"))
-    return pictures
 
 
 def _why(request: DrawRequest, scene: Scene) -> str:
@@ -159,6 +175,8 @@ def _why(request: DrawRequest, scene: Scene) -> str:
     return (
         f"{next(iter(scene.archives))} was trained on it"
         if scene.archives
+        else "that picture was drawn on it"
+        if request.replay
         else "no other was named"
     )
 

@@ -95,6 +95,7 @@ def read_record(path: Path) -> PictureRecord:
         TypeError,
         KeyError,
         SyntaxError,
+        RecursionError,
     ) as error:
         raise NotDrawnByPrism(
             f"{path} does not say how it was drawn",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -120,7 +121,8 @@ def prepare(request: TrainRequest, on_event: OnEvent = ignore) -> Prepared:
 
 def _name_of(folder: Path) -> str:
     """The folder's own name, made into one that a concept can have."""
-    name = re.sub(r"[^a-z0-9_-]+", "-", folder.resolve().name.lower()).strip("-_")[:63]
+    absolute = os.path.abspath(folder)  # noqa: PTH100 (Path.resolve raises where a link loops)
+    name = re.sub(r"[^a-z0-9_-]+", "-", Path(absolute).name.lower()).strip("-_")[:63]
     if not name:
         raise InvalidName(
             f"the folder {folder} has no name that a concept could have", hint="add --name NAME"

@@ -25,7 +25,7 @@ _STEPS = 4  # per stage; the first is slower than the rest and is not counted
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a training would do. seconds: of all steps up to their caps. memory: in bytes."""
+    """What a training would do. seconds: up to the caps, but the preview. memory: in bytes."""
 
     name: str
     path: Path
@@ -43,6 +43,7 @@ class Plan:
 
 def rehearse(request: TrainRequest, on_event: OnEvent = ignore) -> Plan:
     """Take a few steps of each stage, time them, and keep nothing."""
+    began = time.monotonic()
     prepared = prepare(request, on_event)
     backbone = catalog.load(prepared.entry, prepared.runtime)
     run = training_run(prepared, backbone, datetime.now(UTC), on_event)
@@ -64,7 +65,7 @@ def rehearse(request: TrainRequest, on_event: OnEvent = ignore) -> Plan:
         device=prepared.runtime.device.type,
         precision=str(prepared.runtime.dtype).removeprefix("torch."),
         steps=steps,
-        seconds=sum(count * timer.seconds(stage) for stage, count in steps.items()),
+        seconds=time.monotonic() - began + timer.remaining(full, steps),
         memory=peak_memory(),
         archive_size=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
     )
@@ -88,8 +89,17 @@ class _Timer:
         if isinstance(event, StageMoved):
             self.moments.setdefault(event.stage, []).append(time.monotonic())
 
-    def seconds(self, stage: str) -> float:
+    def remaining(self, recipe: Recipe, steps: Mapping[str, int]) -> float:
+        """Seconds of the steps that a rehearsal leaves out, and of looking at the fixed batch."""
+        every = {
+            TOKENS: recipe.tokens.evaluate_every,
+            LORA: recipe.finetuning.evaluate_every,
+        }
+        return sum(
+            (count + count / every[stage]) * self._step(stage) for stage, count in steps.items()
+        )
+
+    def _step(self, stage: str) -> float:
         """The median time between two steps."""
-        moments = self.moments.get(stage, [])
-        gaps = [b - a for a, b in pairwise(moments)]
+        gaps = [b - a for a, b in pairwise(self.moments.get(stage, []))]
         return median(gaps) if gaps else 0.0

@@ -28,10 +28,17 @@ class Scene:
     entry: BaseEntry
 
 
-def read_scene(prompt: str, negative: str, scale: float | None, base: str | None) -> Scene:
+def read_scene(
+    prompt: str,
+    negative: str,
+    scale: float | None,
+    base: str | None,
+    otherwise: tuple[str, str] = ("mini", ""),
+) -> Scene:
     """Find the concepts that the prompts name, and the one base that all of them belong to.
 
     scale: of every LoRA whose weight no prompt gives. base: what `--base` named, if anything.
+    otherwise: id and revision of the base to draw on where no concept and no `--base` says.
     Raises ConceptNotFound, PromptRefused, BaseMismatch, BaseNotFound, ArchiveRefused.
     """
     pieces, avoided = placeholders.parse(prompt), placeholders.parse(negative)
@@ -47,7 +54,7 @@ def read_scene(prompt: str, negative: str, scale: float | None, base: str | None
             name: _weight(name, [*pieces, *avoided], 1.0 if scale is None else scale)
             for name in archives
         },
-        entry=_common_base(archives, base),
+        entry=_common_base(archives, base, otherwise),
     )
 
 
@@ -58,10 +65,12 @@ def learned_digest(archive: Archive) -> str:
     return hashlib.sha256("".join(tensors).encode()).hexdigest()[:12]
 
 
-def _common_base(archives: Mapping[str, Archive], asked: str | None) -> BaseEntry:
-    """The base of every concept; the practice base, or the one asked for, where there is none."""
+def _common_base(
+    archives: Mapping[str, Archive], asked: str | None, otherwise: tuple[str, str]
+) -> BaseEntry:
+    """The base of every concept; where there is none, the one asked for, or else `otherwise`."""
     if not archives:
-        return catalog.resolve(asked)
+        return catalog.resolve(asked) if asked else catalog.resolve_trained(*otherwise)
     (first, archive), *rest = archives.items()
     base = archive.manifest.base
     for name, other in rest:

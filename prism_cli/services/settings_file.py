@@ -22,7 +22,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         data = path.read_bytes()
     try:
         document = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise OptionRefused(
             f"{path} is not TOML: {error}",
             hint="a line is NAME = VALUE, under a section such as [tokens]",

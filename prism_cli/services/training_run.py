@@ -154,15 +154,12 @@ class TrainingRun:
         checkpoint.write(self.checkpoint_path, snapshot())
         saved_at = time.monotonic()
         for step, losses in steps:
-            if not all(map(math.isfinite, losses.values())):
-                raise TrainingDiverged(
-                    f"the loss of stage {stage!r} is not a number after {step} steps",
-                    hint="use a lower learning rate: --token-lr or --lora-lr",
-                )
+            _check_finite(stage, step, [*losses.values(), state.curve[-1]])
             self.on_event(StageMoved(stage, step, losses))
             if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
                 checkpoint.write(self.checkpoint_path, snapshot())
                 saved_at = time.monotonic()
+        _check_finite(stage, state.step, state.curve)
         ended = "plateau" if state.step < total else "cap"
         self.on_event(StageEnded(stage, state.step, ended))
         return StageOutcome(state.step, ended, state.curve[0], state.curve[-1])
@@ -171,6 +168,14 @@ class TrainingRun:
         checkpoint.restore_optimizer(state.optimizer, saved.part("optimizer."))
         checkpoint.restore_generator(state.rng, saved.tensors["rng"])
         state.step, state.curve = saved.facts["step"], list(saved.facts["curve"])
+
+
+def _check_finite(stage: str, step: int, losses: Sequence[float]) -> None:
+    if not all(map(math.isfinite, losses)):
+        raise TrainingDiverged(
+            f"the loss of stage {stage!r} is not a number after {step} steps",
+            hint="use a lower learning rate: --token-lr or --lora-lr",
+        )
 
 
 def _progress(state: TokenTraining | Finetuning) -> dict[str, Tensor]:

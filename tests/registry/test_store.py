@@ -611,3 +611,27 @@ def test_listing_loads_nothing_heavy() -> None:
     heavy = {"torch", "numpy", "safetensors", "filelock", "PIL", "rich", "typer"}
     assert heavy.isdisjoint(loaded)
     assert "zipfile" in loaded
+
+
+def test_export_into_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    """`--out backup` makes the folder; a second concept does not replace the first one's file."""
+    registry = Registry(tmp_path / "concepts")
+    registry.add(concept("mydog"), "mydog")
+    registry.add(concept("cat"), "cat")
+
+    exported = [registry.export(name, tmp_path / "backup") for name in ("mydog", "cat")]
+
+    assert exported == [tmp_path / "backup" / "mydog.prism", tmp_path / "backup" / "cat.prism"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+def test_an_archive_follows_the_umask(tmp_path: Path) -> None:
+    """Captions are private where the user's files are."""
+    registry = Registry(tmp_path / "concepts")
+    before = os.umask(0o077)
+    try:
+        entry = registry.add(concept("mydog"), "mydog")
+    finally:
+        os.umask(before)
+
+    assert entry.path.stat().st_mode & 0o777 == 0o600

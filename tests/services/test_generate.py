@@ -13,6 +13,7 @@ from PIL import Image
 from prism_cli.backbones import catalog
 from prism_cli.errors import (
     BaseMismatch,
+    BaseNotFound,
     ConceptNotFound,
     NameTaken,
     OptionRefused,
@@ -270,15 +271,25 @@ class TestReplay:
 
         assert self.replayed(first) == ["'dog' has been trained again since that picture was drawn"]
 
-    def test_another_base_is_said(self, tmp_path: Path) -> None:
-        """A picture without concepts names no base in its prompt; the one at hand may differ."""
+    def test_a_picture_is_drawn_again_on_its_own_base(self, tmp_path: Path) -> None:
+        """A picture without concepts is drawn where it was first, unless another base is named."""
         folder = save_tiny_pipeline(tmp_path / "other")
         first = gen("a red dog", base=str(folder)).pictures[0].path
 
-        (warning,) = self.replayed(first, size=(64, 64))
+        again = generate(DrawRequest(replay=first)).pictures[0].path
+        (warning,) = self.replayed(first, base="mini", size=(64, 64))
 
+        assert np.array_equal(levels(first), levels(again))
         assert "local:other" in warning and "mini" in warning
-        assert self.replayed(first, base=str(folder)) == []
+
+    def test_a_base_that_has_gone_is_said(self, tmp_path: Path) -> None:
+        """What cannot be found again is not replaced by another base in silence."""
+        folder = save_tiny_pipeline(tmp_path / "other")
+        first = gen("a red dog", base=str(folder)).pictures[0].path
+        folder.rename(tmp_path / "elsewhere")
+
+        with pytest.raises(BaseNotFound, match="'local:other' is not where it was"):
+            generate(DrawRequest(replay=first))
 
 
 class TestRequests:
