@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from safetensors.torch import load, save
 from torch import Tensor
@@ -14,8 +15,10 @@ from prism_cli.errors import BaseMismatch
 from prism_cli.method.tokens import ConceptTokens
 from prism_cli.registry.archive import Archive, pack
 from prism_cli.registry.manifest import BaseRef, LoraSpec, Manifest, OptionValue, PhotoRecord
-from prism_cli.services.prepare import Prepared
-from prism_cli.services.training_run import Trained
+
+if TYPE_CHECKING:  # drawing unpacks concepts, and need not load what reads photos
+    from prism_cli.services.prepare import Prepared
+    from prism_cli.services.training_run import Trained
 
 
 def pack_concept(
