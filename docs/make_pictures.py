@@ -23,9 +23,10 @@ def main() -> None:
     shown = [Image.open(path) for path in (*photos, *drawn)]
     captions = [f"photo {k}" for k in range(1, len(photos) + 1)]
     captions += [f"drawn, seed {k}" for k in range(1, len(drawn) + 1)]
-    contact_sheet(shown, captions, columns=5, tile=160).save(
-        ROOT / "docs" / "images" / "zuzu.png", optimize=True
-    )
+    folder = ROOT / "docs" / "images"
+    folder.mkdir(exist_ok=True)
+    sheet = contact_sheet(shown, captions, columns=5, tile=160)
+    sheet.save(folder / "zuzu.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -133,7 +133,7 @@ def test_a_newer_format_is_told_before_anything_else() -> None:
     ) as error:
         Manifest.from_json(b'{"format": 2, "nothing": "else"}')
 
-    assert "pip install --upgrade" in error.value.hint
+    assert "upgrade prism" in error.value.hint
 
 
 @pytest.mark.parametrize(
