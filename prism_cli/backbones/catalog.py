@@ -29,8 +29,8 @@ _ADAPTERS = {"StableDiffusionPipeline": "prism_cli.backbones.unet:UNetBackbone"}
 
 # docs/method.md, "The practice base": measured on it, not taken from the paper.
 MINI_RECIPE = Recipe(
-    tokens=TokenOptions(steps=80, batch=4, lr=5e-3, beta=1.0, anchors=1, plateau_window=4),
-    finetuning=FinetuneOptions(steps=80, batch=4, lr=1e-3, plateau_window=4),
+    tokens=TokenOptions(steps=100, batch=4, lr=5e-3, beta=1.0, anchors=1, plateau_window=4),
+    finetuning=FinetuneOptions(steps=100, batch=4, lr=1e-3, plateau_window=4),
     drawing=DrawingOptions(steps=30, guidance=4.0),
 )
 _PARTS = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
