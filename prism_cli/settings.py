@@ -29,7 +29,7 @@ class TokenOptions:
     length: int = _setting(1, 1, 16)  # n, rows per target (supplement, Table 5)
     residual_length: int = _setting(0, 0, 64)  # m; 0: as long as the caption
     weight_decay: float = _setting(1e-2, 0.0, 1.0)  # AdamW's [OC]
-    clip: float = _setting(1.0, 1e-6, 1e6)  # norm of the gradient [OC]
+    clip: float = _setting(1.0, 0.0, 1e6)  # norm of the gradient [OC]
     evaluate_every: int = _setting(10, 1, 10_000)  # updates between two looks at the fixed batch
     evaluation_times: int = _setting(2, 1, 64)  # samples per photo in the fixed batch
     plateau_window: int = _setting(6, 2, 1000)  # evaluations; docs/method.md, "While not converged"
@@ -45,7 +45,7 @@ class FinetuneOptions:
     lr: float = _setting(4e-4, 0.0, 1.0)  # [OC]
     rank: int = _setting(4, 1, 256)  # r = alpha [OC]
     weight_decay: float = _setting(1e-2, 0.0, 1.0)  # AdamW's [OC]
-    clip: float = _setting(1.0, 1e-6, 1e6)  # norm of the gradient [OC]
+    clip: float = _setting(1.0, 0.0, 1e6)  # norm of the gradient [OC]
     evaluate_every: int = _setting(10, 1, 10_000)
     evaluation_times: int = _setting(2, 1, 64)
     plateau_window: int = _setting(6, 2, 1000)
