@@ -19,11 +19,16 @@ def check_name(text: str) -> str:
     """Return `text`, or raise `InvalidName`: names become file names and stand between brackets."""
     if is_name(text):
         return text
-    suggestion = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:63]
+    suggestion = as_name(text)
     raise InvalidName(
         f"{text!r} cannot name a concept: 1 to 63 of a-z, 0-9, '-' and '_', begun by a-z or 0-9",
-        hint=f"for example {suggestion if is_name(suggestion) else 'mydog'}",
+        hint=f"for example {suggestion or 'mydog'}",
     )
+
+
+def as_name(text: str) -> str:
+    """`text` made into a name; empty where nothing in it can stand in one."""
+    return re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:63]
 
 
 def nearest(text: str, names: Iterable[str]) -> str | None:

@@ -10,10 +10,10 @@ import importlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prism_cli import paths
 from prism_cli.errors import BaseNotFound, BaseRefused, storage
@@ -113,6 +113,12 @@ def load(entry: BaseEntry, runtime: Runtime) -> Backbone:
     return adapter
 
 
+def pixels_per_cell(vae: Mapping[str, Any]) -> int:
+    """The side of a latent cell in pixels, from an autoencoder's config of either kind."""
+    levels = len(vae.get("encoder_block_out_channels") or vae["block_out_channels"])
+    return int(2 ** (levels - 1))
+
+
 def fingerprint(folder: Path) -> str:
     """Twelve hexadecimal digits that change when a pipeline's files do.
 
@@ -157,8 +163,7 @@ def _entry(
         vae = json.loads((folder / "vae" / "config.json").read_text("utf-8"))
         scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text("utf-8"))
         adapter = _ADAPTERS[pipeline]
-        levels = len(vae.get("encoder_block_out_channels") or vae["block_out_channels"])
-        size = int(unet["sample_size"]) * 2 ** (levels - 1)
+        size = int(unet["sample_size"]) * pixels_per_cell(vae)
         parameterization = _PARAMETERIZATIONS[scheduler.get("prediction_type", "epsilon")]
         revision = fingerprint(folder)
     except FileNotFoundError as error:

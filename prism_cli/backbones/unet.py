@@ -18,6 +18,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from prism_cli.backbones import lora, splice
 from prism_cli.backbones.base import Conditioning, Prompt, Rows, SamplingPlan
+from prism_cli.backbones.catalog import pixels_per_cell
 from prism_cli.backbones.corruption import NoiseLevel, Parameterization
 from prism_cli.errors import BaseRefused
 from prism_cli.runtime import Runtime
@@ -52,10 +53,7 @@ class UNetBackbone:
         self.unet = unet.to(runtime.device, runtime.dtype).eval().requires_grad_(False)
         self.vae = vae.to(runtime.device, torch.float32).eval().requires_grad_(False)
         self._alphas_cumprod = scheduler.alphas_cumprod.double()
-        channels = (
-            getattr(vae.config, "encoder_block_out_channels", None) or vae.config.block_out_channels
-        )
-        self._scale = 2 ** (len(channels) - 1)  # pixels per latent cell
+        self._scale = pixels_per_cell(vae.config)
         self.size_multiple = self._scale * 2 ** (len(unet.config.block_out_channels) - 1)
         self.sampler = type(scheduler).__name__.removesuffix("Scheduler")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.captioners.base import Caption
 from prism_cli.captioners.sidecar import PLAIN, SidecarCaptioner
 from prism_cli.errors import InvalidName, NameTaken
-from prism_cli.names import check_name
+from prism_cli.names import as_name, check_name
 from prism_cli.registry.store import Registry
 from prism_cli.runtime import Runtime, detect
 from prism_cli.services.events import Note, OnEvent, PhotoNote, ignore
@@ -122,7 +121,7 @@ def prepare(request: TrainRequest, on_event: OnEvent = ignore) -> Prepared:
 def _name_of(folder: Path) -> str:
     """The folder's own name, made into one that a concept can have."""
     absolute = os.path.abspath(folder)  # noqa: PTH100 (Path.resolve raises where a link loops)
-    name = re.sub(r"[^a-z0-9_-]+", "-", Path(absolute).name.lower()).strip("-_")[:63]
+    name = as_name(Path(absolute).name)
     if not name:
         raise InvalidName(
             f"the folder {folder} has no name that a concept could have", hint="add --name NAME"
