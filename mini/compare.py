@@ -1,0 +1,208 @@
+"""Which choices learn objects fastest per second: short trainings, side by side.
+
+    python -m mini.compare --artwork artwork --seconds 150
+
+Every variant has the same seconds, world, batch and seeds, and is judged by one number that does
+not depend on its parameterization or schedule: the squared error of its estimate of z_0 on
+pictures it has not seen, at four signal-to-noise ratios. Low ones are where shape is decided.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from diffusers import AutoencoderTiny, DDIMScheduler
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mini import training
+from mini.artwork import CODE_POINTS, folder_of
+from mini.tokenizer import tokenizer
+from mini.train_diffusion import Base, Batch, batches, scheduler, text_encoder, unet
+from mini.world import World
+
+NOUNS = 24
+LOG_SNR = (-4.0, -2.0, 0.0, 2.0)
+_SEE, _TELL = "CrossAttnDownBlock2D", "CrossAttnUpBlock2D"
+
+
+class Patched(nn.Module):
+    """A denoiser on 2x2 patches of the latents, called like a UNet."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, z_t: Tensor, t: Tensor, encoder_hidden_states: Tensor) -> _Sample:
+        """(b, 8, 16, 16) as (b, 32, 8, 8), and back."""
+        tokens = functional.pixel_unshuffle(z_t, 2)
+        out = self.net(tokens, t, encoder_hidden_states=encoder_hidden_states).sample
+        return _Sample(functional.pixel_shuffle(out, 2))
+
+
+@dataclass
+class _Sample:
+    sample: Tensor
+
+
+class Transformer(nn.Module):
+    """A plain transformer with cross-attention over 8x8 tokens; time enters with the text."""
+
+    def __init__(self, width: int = 320, layers: int = 8) -> None:
+        super().__init__()
+        self.into = nn.Conv2d(32, width, 1)
+        self.out = nn.Conv2d(width, 32, 1)
+        self.place = nn.Parameter(0.02 * torch.randn(1, 64, width))
+        self.text = nn.Linear(256, width)
+        self.time = nn.Sequential(nn.Linear(64, width), nn.SiLU(), nn.Linear(width, width))
+        layer = nn.TransformerDecoderLayer(
+            width, 5, 4 * width, dropout=0, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.layers = nn.TransformerDecoder(layer, layers, nn.LayerNorm(width))
+
+    def forward(self, x: Tensor, t: Tensor, encoder_hidden_states: Tensor) -> _Sample:
+        """As a UNet: x (b, 32, 8, 8)."""
+        waves = t[:, None].float() * torch.exp(-torch.arange(32).to(x) * 9.2 / 32)
+        time_ = self.time(torch.cat([waves.sin(), waves.cos()], -1))[:, None]
+        tokens = self.into(x).flatten(2).transpose(1, 2) + self.place + time_
+        seen = self.layers(tokens, self.text(encoder_hidden_states) + time_)
+        return _Sample(self.out(seen.transpose(1, 2).unflatten(2, (8, 8))))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to train; `times` draws t from a uniform u in [0, 1)."""
+
+    net: Callable[[], nn.Module] = unet
+    noise: Callable[[], DDIMScheduler] = scheduler
+    prediction: str = "v"
+    times: Callable[[Tensor], Tensor] = lambda u: u
+    batch: int = 64
+    lr: float = 1e-3
+    compiled: bool = False
+
+
+PLAIN = Variant()
+VARIANTS = {
+    "unet 96-192-320, v, uniform t": PLAIN,
+    "unet 64-128-256": replace(PLAIN, net=lambda: unet((64, 128, 256))),
+    "unet 128-256-256": replace(PLAIN, net=lambda: unet((128, 256, 256))),
+    "unet 96-384, two levels": replace(
+        PLAIN, net=lambda: unet((96, 384), down_block_types=("DownBlock2D", _SEE),
+                                up_block_types=(_TELL, "UpBlock2D")),
+    ),
+    "unet 320-384 on 2x2 patches": replace(
+        PLAIN, net=lambda: Patched(unet((320, 384), sample_size=8, in_channels=32, out_channels=32,
+                                        down_block_types=(_SEE, _SEE), up_block_types=(_TELL, _TELL))),
+    ),
+    "transformer 320x8 on 2x2 patches": replace(PLAIN, net=lambda: Patched(Transformer())),
+    "x0-prediction": replace(PLAIN, prediction="x0"),
+    "more noise (u^0.5)": replace(PLAIN, times=lambda u: u.sqrt()),
+    "middle noise (logit-normal)": replace(
+        PLAIN, times=lambda u: torch.special.ndtri(u.clamp(1e-4, 1 - 1e-4)).sigmoid()
+    ),
+    "cosine schedule": replace(
+        PLAIN, noise=lambda: scheduler(beta_schedule="squaredcos_cap_v2")
+    ),
+    "linear schedule": replace(
+        PLAIN, noise=lambda: scheduler(beta_schedule="linear", beta_start=1e-4, beta_end=0.02)
+    ),
+    "batch 32": replace(PLAIN, batch=32),
+    "batch 128": replace(PLAIN, batch=128, lr=1.4e-3),
+    "lr 2e-3": replace(PLAIN, lr=2e-3),
+    "torch.compile": replace(PLAIN, compiled=True),
+}  # fmt: skip
+
+
+def estimate(variant: Variant, base: nn.Module, levels: Tensor, batch: Batch, t: Tensor,
+             eps: Tensor) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The training loss and the estimate of z_0."""
+    alpha, sigma = (
+        level[:, None, None, None] for level in (levels[t].sqrt(), (1 - levels[t]).sqrt())
+    )
+    z_t = alpha * batch.z_0 + sigma * eps
+    out = base(z_t, t, batch.tokens).float()
+    if variant.prediction == "x0":
+        return functional.mse_loss(out, batch.z_0), out
+    return functional.mse_loss(out, alpha * eps - sigma * batch.z_0), alpha * z_t - sigma * out
+
+
+def train(
+    variant: Variant, world: World, vae: AutoencoderTiny, args: object, seed: int
+) -> list[float]:
+    """Train for the seconds given; the errors at LOG_SNR and the pictures seen a second."""
+    torch.manual_seed(seed)
+    tokens = args.tokens
+    base: nn.Module = Base(text_encoder(tokens), variant.net())
+    base.unet.to(memory_format=torch.channels_last)
+    levels = variant.noise().alphas_cumprod
+    optimizer = torch.optim.AdamW(base.parameters(), lr=variant.lr, betas=(0.9, 0.99))
+    average = training.Average(0.99)
+    source = batches(world, vae, tokens, batch=variant.batch, seed=seed, where=torch.device("cpu"))
+    call = torch.compile(base) if variant.compiled else base
+    next(source)
+    began, step, pictures = time.monotonic(), 0, 0
+    while (spent := time.monotonic() - began) < args.seconds:
+        for group in optimizer.param_groups:  # warm up, and fall over the second half
+            group["lr"] = variant.lr * min((step + 1) / 100, 2 - 2 * spent / args.seconds, 1.0)
+        batch = next(source)
+        t = (variant.times(torch.rand(len(batch.z_0))) * 1000).long().clamp(0, 999)
+        with training.half(torch.device("cpu")):
+            loss, _ = estimate(variant, call, levels, batch, t, torch.randn_like(batch.z_0))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(base.parameters(), 1.0)
+        optimizer.step()
+        average.update(base, step)
+        step, pictures = step + 1, pictures + len(batch.z_0)
+    base.load_state_dict(average.values, strict=False)
+    base.eval()
+    torch.manual_seed(1)
+    errors = []
+    unseen = [next(args.unseen_source) for _ in range(1)] if not args.unseen else args.unseen
+    args.unseen = unseen
+    for log_snr in LOG_SNR:
+        t = (torch.logit(levels.double().clamp(1e-9, 1 - 1e-9)) - log_snr).abs().argmin()
+        total = 0.0
+        for batch in unseen:
+            with torch.no_grad(), training.half(torch.device("cpu")):
+                _, z_0 = estimate(
+                    variant,
+                    base,
+                    levels,
+                    batch,
+                    t.expand(len(batch.z_0)),
+                    torch.randn_like(batch.z_0),
+                )
+            total += functional.mse_loss(z_0, batch.z_0).item() / len(unseen)
+        errors.append(total)
+    return [*errors, pictures / args.seconds]
+
+
+def main() -> None:
+    parser = training.arguments(__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=150.0)
+    parser.add_argument("--only", nargs="*", default=list(VARIANTS), help="variants")
+    args = parser.parse_args()
+    args.tokens = tokenizer(folder_of(CODE_POINTS, args.artwork) / "data-by-emoji.json")
+    vae = AutoencoderTiny.from_pretrained(args.work / "vae")
+    world = World(args.artwork / "icons.npz")
+    world.words = {name: words[:NOUNS] for name, words in world.words.items()}
+    args.unseen = []
+    args.unseen_source = batches(
+        world, vae, args.tokens, batch=512, seed=999, where=torch.device("cpu")
+    )
+    print(f"{'':34}" + "".join(f"{f'snr {snr:+.0f}':>9}" for snr in LOG_SNR) + "   pictures/s")
+    for name in args.only:
+        *errors, speed = train(VARIANTS[name], world, vae, args, args.seed)
+        print(
+            f"{name:34}" + "".join(f"{error:9.4f}" for error in errors) + f"{speed:13.0f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

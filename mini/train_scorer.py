@@ -1,0 +1,149 @@
+"""Train the scorer on pictures of the sets that it may see.
+
+    python -m mini.train_scorer --artwork artwork --minutes 15
+
+Two losses: each attribute's cross entropy over its texts, and InfoNCE between two pictures of one
+design (other ground, other size, other place) against the batch, where the same noun in another
+design is always among the wrong answers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import Tensor
+from torch.nn import functional
+
+from mini import training
+from mini.artwork import CODE_POINTS, SEEN, folder_of
+from mini.scorer import DESIGN, TEXTS, Scorer, half, labels, pixels, untrained
+from mini.tokenizer import tokenizer
+from mini.vocabulary import SIZES
+from mini.world import Picture, World, held_out_cell, some_ground
+
+TEMPERATURE = 0.1  # of InfoNCE
+PAIRS = 0.1  # the share of pictures that are halves of pairs
+
+
+def viewed(world: World, picture: Picture, rng: Generator) -> tuple[np.ndarray, dict[str, int]]:
+    """The picture and its labels, on some ground at some size; now and then as half of a pair."""
+    picture = replace(
+        picture, ground=some_ground(rng), size=str(rng.choice(tuple(SIZES))), beside=None
+    )
+    truth = labels(picture)
+    if rng.random() > PAIRS:
+        return world.draw(picture, rng), truth
+    other = world.sample(rng, SEEN).thing
+    if other is None:
+        return world.draw(picture, rng), truth
+    side = str(rng.choice(("left", "right")))
+    pair = (picture.thing, other) if side == "left" else (other, picture.thing)
+    both = replace(picture, thing=pair[0], beside=pair[1])
+    return half(world.draw(both, rng)[None], side)[0], truth | {"size": -100, "ground": -100}
+
+
+def batches(world: World, batch: int, seed: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    """Pictures (batch, 3, 64, 64) in fours, two designs of a noun, each twice; and their labels."""
+    rng = np.random.default_rng(seed)
+    while True:
+        drawn, truth = [], []
+        while len(drawn) < batch:
+            thing = world.sample(rng, SEEN).thing
+            if thing is None:
+                continue
+            others = [
+                name
+                for name in SEEN
+                if name != thing.set
+                and thing.noun in world.words[name]
+                and not held_out_cell(thing.noun, name)
+            ]
+            for which in (thing, replace(thing, set=str(rng.choice(others)))):
+                for _ in range(2):
+                    picture, right = viewed(
+                        world, Picture(thing=which, ground=some_ground(rng)), rng
+                    )
+                    drawn.append(picture)
+                    truth.append(right)
+        yield (
+            pixels(np.stack(drawn)),
+            {name: torch.tensor([right[name] for right in truth]) for name in TEXTS},
+        )
+
+
+def disturbed(x: Tensor) -> Tensor:
+    """Half of the pictures mirrored, and half turned, resized, softened and made noisy.
+
+    A judge of drawn pictures must read what is a little off.
+    """
+    n = len(x)
+    strength = (torch.rand(n) < 0.5).float()
+    angle = strength * (torch.rand(n) - 0.5) * 0.5
+    scale = 1 + strength * (torch.rand(n) - 0.5) * 0.3
+    mirror = torch.where(torch.rand(n) < 0.5, -1.0, 1.0)
+    cos, sin = scale * angle.cos(), scale * angle.sin()
+    zero = torch.zeros(n)
+    turn = torch.stack(
+        [torch.stack([mirror * cos, -sin, zero], -1), torch.stack([mirror * sin, cos, zero], -1)], 1
+    )
+    grid = functional.affine_grid(turn, list(x.shape), align_corners=False)
+    x = functional.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+    soft = functional.avg_pool2d(functional.pad(x, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    share = (strength * torch.rand(n))[:, None, None, None]
+    x = x.lerp(soft, share)
+    return (x + 0.04 * strength[:, None, None, None] * torch.randn_like(x)).clamp(0, 1)
+
+
+def same_design(seen: Tensor) -> Tensor:
+    """InfoNCE over a batch whose rows 2k and 2k + 1 show one design."""
+    design = functional.normalize(seen[:, :DESIGN], dim=-1)
+    likeness = design @ design.T / TEMPERATURE
+    likeness.fill_diagonal_(-math.inf)
+    return functional.cross_entropy(likeness, torch.arange(len(seen), device=seen.device) ^ 1)
+
+
+def main() -> None:
+    parser = training.arguments(__doc__.splitlines()[0], steps=3000, batch=128, lr=1e-3)
+    args = parser.parse_args()
+    where = training.device()
+    torch.manual_seed(args.seed)
+    tokens = tokenizer(folder_of(CODE_POINTS, args.artwork) / "data-by-emoji.json")
+    scorer = Scorer(untrained(tokens), tokens).to(where)
+    run = training.Run(
+        scorer, args.work / "scorer.pt", lr=args.lr, steps=args.steps, minutes=args.minutes,
+        weight_decay=0.05,
+    )  # fmt: skip
+    world = World(args.artwork / "icons.npz")
+    source = batches(world, args.batch, args.seed + run.step)
+    right: dict[str, float] = {}
+
+    def report() -> str:
+        return "  ".join(f"{name} {share:.2f}" for name, share in right.items())
+
+    for _ in run.steps_left(report):
+        x, truth = next(source)
+        with training.half(where):
+            seen = scorer.see(disturbed(x).to(where))
+            logits = scorer.logits(seen)
+        loss = same_design(seen)
+        for name, scores in logits.items():
+            answer = truth[name].to(where)
+            loss = loss + functional.cross_entropy(scores.float(), answer)
+            hits = (scores.argmax(-1) == answer)[answer >= 0].float().mean().item()
+            right[name] = 0.95 * right.get(name, hits) + 0.05 * hits
+        run.update(loss)
+
+    trained = run.averaged()
+    folder = args.work / "scorer"
+    trained.clip.half().save_pretrained(folder)
+    tokens.save_pretrained(folder)
+    print(f"the scorer is in {folder}")
+
+
+if __name__ == "__main__":
+    main()
