@@ -1,6 +1,6 @@
 """The drawings the world is made of: icon packages, their licences, and how they are rendered.
 
-    npm install --ignore-scripts --prefix artwork <the packages below>
+    npm install --ignore-scripts --prefix artwork $(python -m mini.artwork --packages)
     python -m mini.artwork artwork
 
 writes `artwork/icons.npz`: one array of RGBA drawings for each set, and the nouns that it has.
@@ -75,6 +75,7 @@ class Photograph:
 
 
 PHOTOGRAPH_PACKAGE = "lomiri-wallpapers-16.04=20.04.0-2"
+PHOTOGRAPH_FOLDER = "debian/usr/share/backgrounds"  # under the artwork
 PHOTOGRAPHS = (
     Photograph("aitzgorri_by_Aitzol_Berasategi.jpg", "Aitzol Berasategi", "CC BY 4.0"),
     Photograph("friends_by_Aitzol_Berasategi.jpg", "Aitzol Berasategi", "CC BY 4.0"),
@@ -180,12 +181,21 @@ def render_all(root: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
+def packages() -> list[str]:
+    """What npm has to install."""
+    return [*(each.package for each in SETS), CODE_POINTS]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="where npm installed the packages")
-    folder = parser.parse_args().folder
-    arrays = render_all(folder)
-    np.savez_compressed(folder / "icons.npz", **arrays)
+    parser.add_argument("folder", type=Path, nargs="?", help="where npm installed the packages")
+    parser.add_argument("--packages", action="store_true", help="print their names and stop")
+    args = parser.parse_args()
+    if args.packages or args.folder is None:
+        print(*packages())
+        return
+    arrays = render_all(args.folder)
+    np.savez_compressed(args.folder / "icons.npz", **arrays)
     for each in SETS:
         print(f"{each.name:12} {len(arrays[each.name]):4} drawings  {each.licence}  {each.authors}")
 

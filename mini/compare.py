@@ -4,7 +4,8 @@
 
 Every variant has the same seconds, world, batch and seeds, and is judged by one number that does
 not depend on its parameterization or schedule: the squared error of its estimate of z_0 on
-pictures it has not seen, at four signal-to-noise ratios. Low ones are where shape is decided.
+unseen pictures of one thing on a plain ground, so of the thing, at four signal-to-noise ratios.
+Low ones are where shape is decided.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from diffusers import AutoencoderTiny, DDIMScheduler
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import CLIPTokenizer
 
 from mini import training
 from mini.artwork import CODE_POINTS, folder_of
@@ -24,7 +26,8 @@ from mini.tokenizer import tokenizer
 from mini.train_diffusion import Base, Batch, batches, scheduler, text_encoder, unet
 from mini.world import World
 
-NOUNS = 24
+NOUNS = 10
+CPU = torch.device("cpu")
 LOG_SNR = (-4.0, -2.0, 0.0, 2.0)
 _SEE, _TELL = "CrossAttnDownBlock2D", "CrossAttnUpBlock2D"
 
@@ -83,38 +86,38 @@ class Variant:
     batch: int = 64
     lr: float = 1e-3
     compiled: bool = False
+    plain: float = 0.0  # the share of plain pictures in the first half
+
+
+def _patched(*channels: int) -> nn.Module:
+    return Patched(
+        unet(
+            channels, sample_size=8, in_channels=32, out_channels=32,
+            down_block_types=(_SEE,) * 2, up_block_types=(_TELL,) * 2,
+        )
+    )  # fmt: skip
+
+
+def _normal(u: Tensor) -> Tensor:
+    return torch.special.ndtri(u.clamp(1e-4, 1 - 1e-4)).sigmoid()
 
 
 PLAIN = Variant()
 VARIANTS = {
-    "unet 96-192-320, v, uniform t": PLAIN,
-    "unet 64-128-256": replace(PLAIN, net=lambda: unet((64, 128, 256))),
-    "unet 128-256-256": replace(PLAIN, net=lambda: unet((128, 256, 256))),
-    "unet 96-384, two levels": replace(
-        PLAIN, net=lambda: unet((96, 384), down_block_types=("DownBlock2D", _SEE),
-                                up_block_types=(_TELL, "UpBlock2D")),
-    ),
-    "unet 320-384 on 2x2 patches": replace(
-        PLAIN, net=lambda: Patched(unet((320, 384), sample_size=8, in_channels=32, out_channels=32,
-                                        down_block_types=(_SEE, _SEE), up_block_types=(_TELL, _TELL))),
-    ),
+    "unet 64-128-256, v, uniform t": PLAIN,
+    "unet 96-128-240": replace(PLAIN, net=lambda: unet((96, 128, 240))),
+    "unet 128-192-192": replace(PLAIN, net=lambda: unet((128, 192, 192))),
+    "unet 192-256 on 2x2 patches": replace(PLAIN, net=lambda: _patched(192, 256)),
     "transformer 320x8 on 2x2 patches": replace(PLAIN, net=lambda: Patched(Transformer())),
     "x0-prediction": replace(PLAIN, prediction="x0"),
-    "more noise (u^0.5)": replace(PLAIN, times=lambda u: u.sqrt()),
-    "middle noise (logit-normal)": replace(
-        PLAIN, times=lambda u: torch.special.ndtri(u.clamp(1e-4, 1 - 1e-4)).sigmoid()
-    ),
-    "cosine schedule": replace(
-        PLAIN, noise=lambda: scheduler(beta_schedule="squaredcos_cap_v2")
-    ),
-    "linear schedule": replace(
-        PLAIN, noise=lambda: scheduler(beta_schedule="linear", beta_start=1e-4, beta_end=0.02)
-    ),
+    "more noise (square root of u)": replace(PLAIN, times=Tensor.sqrt),
+    "middle noise (logit-normal)": replace(PLAIN, times=_normal),
+    "cosine schedule": replace(PLAIN, noise=lambda: scheduler(beta_schedule="squaredcos_cap_v2")),
     "batch 32": replace(PLAIN, batch=32),
-    "batch 128": replace(PLAIN, batch=128, lr=1.4e-3),
     "lr 2e-3": replace(PLAIN, lr=2e-3),
+    "plain pictures first": replace(PLAIN, plain=0.8),
     "torch.compile": replace(PLAIN, compiled=True),
-}  # fmt: skip
+}
 
 
 def estimate(variant: Variant, base: nn.Module, levels: Tensor, batch: Batch, t: Tensor,
@@ -130,56 +133,66 @@ def estimate(variant: Variant, base: nn.Module, levels: Tensor, batch: Batch, t:
     return functional.mse_loss(out, alpha * eps - sigma * batch.z_0), alpha * z_t - sigma * out
 
 
-def train(
-    variant: Variant, world: World, vae: AutoencoderTiny, args: object, seed: int
-) -> list[float]:
-    """Train for the seconds given; the errors at LOG_SNR and the pictures seen a second."""
-    torch.manual_seed(seed)
-    tokens = args.tokens
-    base: nn.Module = Base(text_encoder(tokens), variant.net())
-    base.unet.to(memory_format=torch.channels_last)
-    levels = variant.noise().alphas_cumprod
-    optimizer = torch.optim.AdamW(base.parameters(), lr=variant.lr, betas=(0.9, 0.99))
-    average = training.Average(0.99)
-    source = batches(world, vae, tokens, batch=variant.batch, seed=seed, where=torch.device("cpu"))
-    call = torch.compile(base) if variant.compiled else base
-    next(source)
-    began, step, pictures = time.monotonic(), 0, 0
-    while (spent := time.monotonic() - began) < args.seconds:
-        for group in optimizer.param_groups:  # warm up, and fall over the second half
-            group["lr"] = variant.lr * min((step + 1) / 100, 2 - 2 * spent / args.seconds, 1.0)
-        batch = next(source)
-        t = (variant.times(torch.rand(len(batch.z_0))) * 1000).long().clamp(0, 999)
-        with training.half(torch.device("cpu")):
-            loss, _ = estimate(variant, call, levels, batch, t, torch.randn_like(batch.z_0))
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(base.parameters(), 1.0)
-        optimizer.step()
-        average.update(base, step)
-        step, pictures = step + 1, pictures + len(batch.z_0)
-    base.load_state_dict(average.values, strict=False)
-    base.eval()
-    torch.manual_seed(1)
-    errors = []
-    unseen = [next(args.unseen_source) for _ in range(1)] if not args.unseen else args.unseen
-    args.unseen = unseen
-    for log_snr in LOG_SNR:
-        t = (torch.logit(levels.double().clamp(1e-9, 1 - 1e-9)) - log_snr).abs().argmin()
-        total = 0.0
-        for batch in unseen:
-            with torch.no_grad(), training.half(torch.device("cpu")):
-                _, z_0 = estimate(
-                    variant,
-                    base,
-                    levels,
-                    batch,
-                    t.expand(len(batch.z_0)),
-                    torch.randn_like(batch.z_0),
-                )
-            total += functional.mse_loss(z_0, batch.z_0).item() / len(unseen)
-        errors.append(total)
-    return [*errors, pictures / args.seconds]
+@dataclass(frozen=True)
+class Bench:
+    """What every variant is given, and what it is judged on."""
+
+    world: World
+    vae: AutoencoderTiny
+    tokens: CLIPTokenizer
+    seconds: float
+    unseen: Batch
+
+    def train(self, variant: Variant, seed: int) -> tuple[Base, float]:
+        """Train for the seconds there are: the averaged base, and the pictures seen a second."""
+        torch.manual_seed(seed)
+        base = Base(text_encoder(self.tokens), variant.net())
+        base.unet.to(memory_format=torch.channels_last)
+        levels = variant.noise().alphas_cumprod
+        share = 0.0
+        optimizer = torch.optim.AdamW(base.parameters(), lr=variant.lr, betas=(0.9, 0.99))
+        average = training.Average(0.99)
+        source = batches(
+            self.world,
+            self.vae,
+            self.tokens,
+            batch=variant.batch,
+            seed=seed,
+            where=CPU,
+            plain=lambda: variant.plain if share < 0.5 else 0.0,
+        )
+        call = torch.compile(base) if variant.compiled else base
+        next(source)  # the first shard is drawn before the clock starts
+        began, step, pictures = time.monotonic(), 0, 0
+        while (share := (time.monotonic() - began) / self.seconds) < 1:
+            for group in optimizer.param_groups:  # warm up, and fall over the second half
+                group["lr"] = variant.lr * min((step + 1) / 100, 2 - 2 * share, 1.0)
+            batch = next(source)
+            t = (variant.times(torch.rand(len(batch.z_0))) * 1000).long().clamp(0, 999)
+            with training.half(CPU):
+                loss, _ = estimate(variant, call, levels, batch, t, torch.randn_like(batch.z_0))
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(base.parameters(), 1.0)
+            optimizer.step()
+            average.update(base, step)
+            step, pictures = step + 1, pictures + len(batch.z_0)
+        base.load_state_dict(average.values, strict=False)
+        return base.eval(), pictures / self.seconds
+
+    @torch.no_grad()
+    def errors(self, variant: Variant, base: Base) -> list[float]:
+        """The mean squared error of z_0 at each of LOG_SNR."""
+        levels = variant.noise().alphas_cumprod
+        snr = torch.logit(levels.double().clamp(1e-9, 1 - 1e-9))
+        eps = torch.randn(self.unseen.z_0.shape, generator=torch.Generator().manual_seed(1))
+        found = []
+        for log_snr in LOG_SNR:
+            t = (snr - log_snr).abs().argmin().expand(len(eps))
+            with training.half(CPU):
+                _, z_0 = estimate(variant, base, levels, self.unseen, t, eps)
+            found.append(functional.mse_loss(z_0, self.unseen.z_0).item())
+        return found
 
 
 def main() -> None:
@@ -187,21 +200,18 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=150.0)
     parser.add_argument("--only", nargs="*", default=list(VARIANTS), help="variants")
     args = parser.parse_args()
-    args.tokens = tokenizer(folder_of(CODE_POINTS, args.artwork) / "data-by-emoji.json")
+    training.device()
+    tokens = tokenizer(folder_of(CODE_POINTS, args.artwork) / "data-by-emoji.json")
     vae = AutoencoderTiny.from_pretrained(args.work / "vae")
     world = World(args.artwork / "icons.npz")
     world.words = {name: words[:NOUNS] for name, words in world.words.items()}
-    args.unseen = []
-    args.unseen_source = batches(
-        world, vae, args.tokens, batch=512, seed=999, where=torch.device("cpu")
-    )
+    unseen = next(batches(world, vae, tokens, batch=1024, seed=999, where=CPU, plain=lambda: 1.0))
+    bench = Bench(world, vae, tokens, args.seconds, unseen)
     print(f"{'':34}" + "".join(f"{f'snr {snr:+.0f}':>9}" for snr in LOG_SNR) + "   pictures/s")
     for name in args.only:
-        *errors, speed = train(VARIANTS[name], world, vae, args, args.seed)
-        print(
-            f"{name:34}" + "".join(f"{error:9.4f}" for error in errors) + f"{speed:13.0f}",
-            flush=True,
-        )
+        base, speed = bench.train(VARIANTS[name], args.seed)
+        errors = bench.errors(VARIANTS[name], base)
+        print(f"{name:34}" + "".join(f"{e:9.4f}" for e in errors) + f"{speed:13.0f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -146,7 +146,12 @@ def judge_scorer(scorer: Scorer, world: World, n: int = 4000) -> None:
     found = hits(scorer, pictures, described)
     row("held-out cells", *(percent(found[each]) for each in TEXTS))
 
-    heading("Scorer: same design? (AUC; other ground, size and place)", "set", "against the same noun in another design", "against any other design")  # fmt: skip
+    heading(
+        "Scorer: same design? (AUC; other ground, size and place)",
+        "set",
+        "against the same noun in another design",
+        "against any other design",
+    )
     for name in (*HELD_OUT, "all held out"):
         row(name, *(f"{auc:.3f}" for auc in same_design(scorer, world, name, rng)))
 
@@ -245,12 +250,13 @@ def judge_base(draw: Draw, scorer: Scorer, world: World, n: int) -> None:
         row(f"{name} ({len(chosen)})", *(percent(found[each]) for each in TEXTS))
     heading("Base: pairs", "", "noun on the left", "noun on the right", "both")
     pictures = drawn_in_batches(draw, pairs)
-    sides = [
-        hits(scorer, half(pictures, side), [replace(each, thing=thing, beside=None) for each, thing in
-             zip(pairs, named, strict=True)])["noun"]
-        for side, named in (("left", [each.thing for each in pairs]), ("right", [each.beside for each in pairs]))
-    ]  # fmt: skip
-    row(f"{len(pairs)} prompts", *map(percent, (*sides, sides[0] & sides[1])))
+    left = [replace(each, beside=None) for each in pairs]
+    right = [replace(each, thing=each.beside, beside=None) for each in pairs]
+    found = [
+        hits(scorer, half(pictures, side), named)["noun"]
+        for side, named in (("left", left), ("right", right))
+    ]
+    row(f"{len(pairs)} prompts", *map(percent, (*found, found[0] & found[1])))
 
 
 def plain(thing: Thing | None) -> bool:
@@ -269,7 +275,7 @@ def drawn_in_batches(draw: Draw, described: list[Picture], batch: int = 32) -> n
 
 
 def judge_memory(draw: Draw, scorer: Scorer, world: World) -> None:
-    """Every cell on white: is the nearest of the training's drawings the one that was asked for?"""
+    """Every cell on white: the nearest of the real drawings, and whether it was asked for."""
     cells = [Thing(noun=noun, set=style) for style in STYLES for noun in world.words[style]]
     rng = np.random.default_rng(SEED + 3)
     on_white = [Picture(thing=each, ground=Ground()) for each in cells]
@@ -279,7 +285,7 @@ def judge_memory(draw: Draw, scorer: Scorer, world: World) -> None:
     kept = torch.tensor([held_out_cell(each.noun, each.set) for each in cells])
     heading(
         f"Memory: {len(cells)} cells on white, and the nearest of the {len(cells)} real drawings",
-        "judge", "cells", "same noun", "same noun and style", "likeness to it", "floor (another noun)",
+        "judge", "cells", "same noun", "and style", "likeness to it", "floor: other nouns",
     )  # fmt: skip
     for judge, embed in (
         ("scorer", lambda x: scorer.read(x)[1]),
@@ -291,8 +297,14 @@ def judge_memory(draw: Draw, scorer: Scorer, world: World) -> None:
         same_cell = nearest == torch.arange(len(cells))
         floor = likeness[torch.from_numpy(nouns[:, None] != nouns[None])].mean()
         for which, chosen in (("trained", ~kept), ("held out", kept)):
-            row(judge, f"{which} ({int(chosen.sum())})", percent(same_noun[chosen]), percent(same_cell[chosen]),
-                f"{likeness.diagonal()[chosen].mean():.3f}", f"{floor:.3f}")  # fmt: skip
+            row(
+                judge,
+                f"{which} ({int(chosen.sum())})",
+                percent(same_noun[chosen]),
+                percent(same_cell[chosen]),
+                f"{likeness.diagonal()[chosen].mean():.3f}",
+                f"{floor:.3f}",
+            )
 
 
 def imagenet() -> Callable[[np.ndarray], Tensor]:
@@ -330,8 +342,12 @@ def judge_speed(draw: Draw) -> None:
         draw(["a cat in the desert"] * 4, seed)
         seconds.append((time.perf_counter() - began) / 4)
     heading("Speed", "", "median", "range of 5")
-    row(f"one picture, {STEPS} steps with guidance, in a batch of 4, {torch.get_num_threads()} threads",
-        f"{sorted(seconds)[2]:.2f} s", f"{min(seconds):.2f}-{max(seconds):.2f}")  # fmt: skip
+    threads = torch.get_num_threads()
+    row(
+        f"one picture, {STEPS} steps with guidance, in a batch of 4, {threads} threads",
+        f"{sorted(seconds)[2]:.2f} s",
+        f"{min(seconds):.2f}-{max(seconds):.2f} s",
+    )
 
 
 def sheet(draw: Draw, world: World, path: Path) -> Iterator[str]:

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mini import training
-from mini.artwork import PHOTOGRAPHS
+from mini.artwork import PHOTOGRAPH_FOLDER, PHOTOGRAPHS
 from mini.world import World
 
 CROP = 32
@@ -93,7 +93,7 @@ def main() -> None:
     )  # fmt: skip
     world = World(args.artwork / "icons.npz")
     batches = crops(
-        world, photographs(args.artwork / "photographs"), args.batch, args.seed + run.step
+        world, photographs(args.artwork / PHOTOGRAPH_FOLDER), args.batch, args.seed + run.step
     )
     seen: dict[str, float] = {}
 
@@ -113,12 +113,15 @@ def main() -> None:
         seen = {"mse": functional.mse_loss(back.float(), x).item(), "white": white.item()}
 
     net = run.averaged()
+    rng = np.random.default_rng(args.seed + 1_000_000)
+    pictures = np.stack([world.draw(world.sample(rng), rng) for _ in range(512)])
+    x = (torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1).to(where)
+    with torch.no_grad():
+        spread = net.encode(x).latents.std().item()
+    net.register_to_config(scaling_factor=round(1 / spread, 3))  # latents of unit variance
     folder = args.work / "vae"
     net.to(memory_format=torch.contiguous_format).save_pretrained(folder)
-    rng = np.random.default_rng(args.seed + 1_000_000)
-    pictures = np.stack([world.draw(world.sample(rng), rng) for _ in range(128)])
-    x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
-    print(f"PSNR on new pictures of the world: {psnr(net, x.to(where)).mean():.2f} dB; {folder}")
+    print(f"PSNR on new pictures of the world: {psnr(net, x).mean():.2f} dB; {folder}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ several times, at other noise and under another caption each: encoding costs a s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,7 @@ from mini.tokenizer import LENGTH, tokenizer
 from mini.world import Picture, World, caption
 
 WIDTH = 256  # of a token's state
-SHARD, VIEWS = 8192, 4
+SHARD, VIEWS = 2048, 4
 
 
 def text_encoder(tokens: CLIPTokenizer) -> CLIPTextModel:
@@ -38,11 +38,11 @@ def text_encoder(tokens: CLIPTokenizer) -> CLIPTextModel:
     return CLIPTextModel(config)
 
 
-def unet(channels: tuple[int, ...] = (96, 192, 320), **changes: object) -> UNet2DConditionModel:
-    """The denoiser, untrained: cross-attention at 8x8 and 4x4."""
+def unet(channels: tuple[int, ...] = (64, 128, 256), **changes: object) -> UNet2DConditionModel:
+    """The denoiser, untrained: cross-attention at 8x8 and 4x4, with four heads."""
     config: dict[str, object] = {
         "sample_size": 16, "in_channels": 8, "out_channels": 8, "layers_per_block": 1,
-        "block_out_channels": channels, "cross_attention_dim": WIDTH, "attention_head_dim": 8,
+        "block_out_channels": channels, "cross_attention_dim": WIDTH, "attention_head_dim": 4,
         "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         "norm_num_groups": 16,
@@ -90,17 +90,17 @@ def encoded(vae: AutoencoderTiny, pictures: np.ndarray, where: torch.device) -> 
         x = torch.from_numpy(part).to(where).permute(0, 3, 1, 2).float() / 127.5 - 1
         with training.half(where):
             latents.append(vae.encode(x.contiguous(memory_format=torch.channels_last)).latents)
-    return torch.cat(latents).float()
+    return torch.cat(latents).float() * vae.config.scaling_factor
 
 
 def batches(
     world: World, vae: AutoencoderTiny, tokens: CLIPTokenizer, *, batch: int, seed: int,
-    where: torch.device,
+    where: torch.device, plain: Callable[[], float] = lambda: 0.0,
 ) -> Iterator[Batch]:  # fmt: skip
-    """The training's pictures, for ever."""
+    """The training's pictures, for ever; `plain` as in `World.sample`."""
     rng = np.random.default_rng(seed)
     while True:
-        described: list[Picture] = [world.sample(rng) for _ in range(SHARD)]
+        described: list[Picture] = [world.sample(rng, plain=plain()) for _ in range(SHARD)]
         latents = encoded(vae, np.stack([world.draw(each, rng) for each in described]), where)
         for _ in range(VIEWS):
             for chosen in np.array_split(rng.permutation(SHARD), SHARD // batch):

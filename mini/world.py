@@ -142,8 +142,16 @@ class World:
             _paste(canvas, self.sprite(picture.thing, side), left, top)
         return (canvas.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
-    def sample(self, rng: Generator, sets: tuple[str, ...] = STYLES) -> Picture:
-        """A picture of the training's distribution, or of other sets; held-out cells never."""
+    def sample(
+        self, rng: Generator, sets: tuple[str, ...] = STYLES, *, plain: float = 0.0
+    ) -> Picture:
+        """A picture of the training's distribution, or of other sets; held-out cells never.
+
+        plain: the share that shows one thing in its own colours on a plain ground, and no more.
+        """
+        if plain and rng.random() < plain:
+            thing = replace(self._thing(rng, sets), colour=None, pattern=None)
+            return Picture(thing=thing, ground=Ground(colour=str(rng.choice(GROUND_COLOURS))))
         kind = rng.random()
         picture = Picture(
             thing=None if kind < 0.05 else self._thing(rng, sets),
