@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from prism_cli.runtime import Runtime
 
 _PARAMETERIZATIONS = {"epsilon": "eps", "v_prediction": "v"}  # diffusers' names to ours
-_ADAPTERS = {"StableDiffusionPipeline": "prism_cli.backbones.unet:UNetBackbone"}
+_ADAPTERS = {
+    "StableDiffusionPipeline": "prism_cli.backbones.unet:UNetBackbone",
+    "StableDiffusionXLPipeline": "prism_cli.backbones.sdxl:SDXLBackbone",
+}
 
 # docs/method.md, "The practice base": measured on it, not taken from the paper.
 MINI_RECIPE = Recipe(
@@ -33,7 +36,15 @@ MINI_RECIPE = Recipe(
     finetuning=FinetuneOptions(steps=100, batch=4, lr=1e-3, plateau_window=4),
     drawing=DrawingOptions(steps=30, guidance=4.0),
 )
-_PARTS = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
+_PARTS = (  # folders; a pipeline of one text encoder has no "_2"
+    "scheduler",
+    "text_encoder",
+    "text_encoder_2",
+    "tokenizer",
+    "tokenizer_2",
+    "unet",
+    "vae",
+)
 _MINI = Path(__file__).parents[1] / "bases" / "mini"
 
 

@@ -12,19 +12,21 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.tuners.tuners_utils import cast_adapter_dtype
 from torch import Generator, Tensor, nn
 
 from prism_cli.errors import BaseMismatch
 
 TRAINED = "trained"  # peft's adapter name for the factors that `inject` makes
-PREFIX = "unet."  # diffusers' key prefix for a UNet's factors
+UNET, TRANSFORMER = "unet.", "transformer."  # diffusers' key prefixes, by the kind of denoiser
 
 
 def inject(denoiser: Any, rank: int, targets: Sequence[str], rng: Generator) -> list[nn.Parameter]:
     """Add fresh fp32 factors to `targets` and return them in the order of the module's names.
 
     A ~ N(0, 1/rank^2), B = 0: the model draws as before. peft would draw A from the global
-    generator; here it comes from `rng`.
+    generator; here it comes from `rng`. peft also casts the factors to the layer's own precision,
+    in which a small update rounds to nothing; here they are fp32 whatever the layer is.
     """
     denoiser.add_adapter(_config(rank, targets), adapter_name=TRAINED)
     factors = []
@@ -39,19 +41,24 @@ def inject(denoiser: Any, rank: int, targets: Sequence[str], rng: Generator) -> 
     return factors
 
 
-def extract(denoiser: Any) -> dict[str, Tensor]:
-    """The injected factors: ``unet.<layer>.lora_A.weight`` (r, in), ``.lora_B.weight`` (out, r)."""
+def extract(denoiser: Any, prefix: str = UNET) -> dict[str, Tensor]:
+    """The injected factors: ``unet.<layer>.lora_A.weight`` (r, in), ``.lora_B.weight`` (out, r).
+
+    prefix: what stands before the layer's name in place of ``unet.``.
+    """
     state = get_peft_model_state_dict(denoiser, adapter_name=TRAINED)
-    return {PREFIX + name: factor.detach().cpu().clone() for name, factor in state.items()}
+    return {prefix + name: factor.detach().cpu().clone() for name, factor in state.items()}
 
 
 def attach(
     denoiser: Any,
     loras: Mapping[str, tuple[Mapping[str, Tensor], float]],
     targets: Sequence[str],
+    prefix: str = UNET,
 ) -> None:
     """Draw with the sum of these LoRAs, each times its weight; peft adds the deltas exactly.
 
+    prefix: what stands before the layers' names in the states' keys.
     Raises BaseMismatch for a factor of a layer that the denoiser does not have, or of its size.
     """
     layers = {
@@ -60,25 +67,28 @@ def attach(
         if isinstance(module, nn.Linear) and any(f".{name}".endswith(f".{t}") for t in targets)
     }
     for name, (state, _) in loras.items():
-        _check_fits(name, state, layers)
+        _check_fits(name, state, layers, prefix)
     # Not under the concepts' own names: peft keeps adapters in a torch ModuleDict, which refuses
     # those of its own attributes, such as "pop" or "train".
     adapters = {f"concept{k}": lora for k, lora in enumerate(loras.values())}
     for name, (state, _) in adapters.items():
-        factors = {key.removeprefix(PREFIX): factor for key, factor in state.items()}
+        factors = {key.removeprefix(prefix): factor for key, factor in state.items()}
         rank = next(f.shape[0] for key, f in factors.items() if ".lora_A." in key)
         with warnings.catch_warnings():  # of a second adapter, which is what is wanted
             warnings.filterwarnings("ignore", "Already found a `peft_config`")
             denoiser.add_adapter(_config(rank, targets), adapter_name=name)
+        cast_adapter_dtype(denoiser, adapter_name=name)  # to fp32, as they were trained
         set_peft_model_state_dict(denoiser, factors, adapter_name=name)
     if adapters:
         denoiser.set_adapters(list(adapters), [weight for _, weight in adapters.values()])
         denoiser.requires_grad_(False)
 
 
-def _check_fits(concept: str, state: Mapping[str, Tensor], layers: Mapping[str, nn.Linear]) -> None:
+def _check_fits(
+    concept: str, state: Mapping[str, Tensor], layers: Mapping[str, nn.Linear], prefix: str
+) -> None:
     for key, factor in state.items():
-        layer, _, end = key.removeprefix(PREFIX).rpartition(".lora_")
+        layer, _, end = key.removeprefix(prefix).rpartition(".lora_")
         linear = layers.get(layer)
         if end == "A.weight":
             fits = linear is not None and factor.shape[1] == linear.in_features

@@ -30,21 +30,30 @@ def lay_out(tokenizer: Any, prompt: Prompt, rows: Rows, encoder: str) -> Layout:
     The end-of-text token follows the last word, so that what pools there reads the whole prompt.
     Raises PromptRefused when the content does not fit, with the words that fall off.
     """
+    room = text_room(tokenizer)
+    content = words_and_rows(tokenizer, prompt, rows, encoder, room)
+    pads = [tokenizer.pad_token_id] * (room - len(content))
+    return [tokenizer.bos_token_id, *content, tokenizer.eos_token_id, *pads]
+
+
+def words_and_rows(tokenizer: Any, prompt: Prompt, rows: Rows, encoder: str, room: int) -> Layout:
+    """The prompt's content, without special tokens.
+
+    Raises PromptRefused when it is longer than `room`, with the words that fall off.
+    """
     content: Layout = []
     for piece in prompt:
         if isinstance(piece, Slot):
             content += [RowAt(piece, k) for k in range(len(rows[piece][encoder]))]
         else:
             content += word_ids(tokenizer, piece)
-    room = text_room(tokenizer)
     if len(content) > room:
         lost = tokenizer.decode([t for t in content[room:] if isinstance(t, int)]).strip()
         raise PromptRefused(
             f"the prompt is {len(content)} tokens long and this base reads {room}",
             hint=f"shorten it; what does not fit: {lost!r}" if lost else "shorten it",
         )
-    pads = [tokenizer.pad_token_id] * (room - len(content))
-    return [tokenizer.bos_token_id, *content, tokenizer.eos_token_id, *pads]
+    return content
 
 
 def word_ids(tokenizer: Any, text: str) -> list[int]:
@@ -60,6 +69,15 @@ def text_room(tokenizer: Any) -> int:
 def input_ids(layouts: Sequence[Layout], filler: int) -> Tensor:
     """(B, L) ids, with `filler` where a learned row will stand."""
     return torch.tensor([[t if isinstance(t, int) else filler for t in line] for line in layouts])
+
+
+def end_positions(layouts: Sequence[Layout], end: int) -> Tensor:
+    """(B,) positions of each prompt's end-of-text, the first token with the id `end`.
+
+    Whatever pads after it: Stable Diffusion 1.5 repeats the end itself, SD 2.1 and SDXL's second
+    tokenizer pad with "!".
+    """
+    return torch.tensor([line.index(end) for line in layouts])
 
 
 @contextmanager

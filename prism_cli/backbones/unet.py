@@ -1,4 +1,4 @@
-"""The adapter for pipelines in Stable Diffusion's format: CLIP text encoder, UNet, autoencoder."""
+"""Pipelines around a UNet; this adapter serves those with one text encoder: SD 1.5 and SD 2.1."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import inspect
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,18 @@ from diffusers import AutoencoderKL, AutoencoderTiny, SchedulerMixin, UNet2DCond
 from torch import Generator, Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from prism_cli.backbones import lora, splice
+from prism_cli.backbones import lora
 from prism_cli.backbones.base import Conditioning, Prompt, Rows, SamplingPlan
 from prism_cli.backbones.catalog import pixels_per_cell
+from prism_cli.backbones.clip import Clip
 from prism_cli.backbones.corruption import NoiseLevel, Parameterization
 from prism_cli.errors import BaseRefused
 from prism_cli.runtime import Runtime
 
-ENCODER = "clip_l"  # the key other tools use for Stable Diffusion's one text encoder
+# The key other tools use for CLIP-L's rows. Stable Diffusion 2.1's one encoder, CLIP-H, has it too:
+# a file for a base of one encoder holds one tensor, which other tools take whatever its name, and
+# the width (768 or 1024) tells which of the two encoders it is for.
+CLIP_L = "clip_l"
 _PREDICTION = {"epsilon": Parameterization.EPSILON, "v_prediction": Parameterization.V}
 _AUTOENCODERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 
@@ -31,26 +36,23 @@ _AUTOENCODERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderT
 class UNetBackbone:
     """A `Backbone` over a folder that ``StableDiffusionPipeline.from_pretrained`` also reads."""
 
-    encoders = (ENCODER,)
+    encoders: tuple[str, ...] = (CLIP_L,)
 
     def __init__(
         self,
         *,
-        tokenizer: CLIPTokenizer,
-        text_encoder: CLIPTextModel,
+        clips: Sequence[Clip],
         unet: UNet2DConditionModel,
         vae: AutoencoderKL | AutoencoderTiny,
         scheduler: Any,
         runtime: Runtime,
     ) -> None:
         self.parameterization = _PREDICTION[scheduler.config.prediction_type]
-        self.tokenizer, self.scheduler = tokenizer, scheduler
+        self.scheduler = scheduler
         self.device, self.dtype = runtime.device, runtime.dtype
-        # In fp32 always: it is small, and the gradient of the learned rows runs through it.
-        self.text_encoder = (
-            text_encoder.to(runtime.device, torch.float32).eval().requires_grad_(False)
-        )
+        self.clips = [clip.frozen(runtime.device) for clip in clips]  # in the order of `encoders`
         self.unet = unet.to(runtime.device, runtime.dtype).eval().requires_grad_(False)
+        # In fp32 always: it is small, and SDXL's overflows in fp16.
         self.vae = vae.to(runtime.device, torch.float32).eval().requires_grad_(False)
         self._alphas_cumprod = scheduler.alphas_cumprod.double()
         self._scale = pixels_per_cell(vae.config)
@@ -63,37 +65,20 @@ class UNetBackbone:
 
         Raises BaseRefused when a part is missing, damaged or of a class that is not served here.
         """
-        diffusers.logging.set_verbosity_error()
-        transformers.logging.set_verbosity_error()
-        transformers.logging.disable_progress_bar()
-        try:
-            index = json.loads((folder / "model_index.json").read_text("utf-8"))
-            autoencoder = _AUTOENCODERS[index["vae"][1]]
-            schedulers = getattr(diffusers, index["scheduler"][1])
-            if not issubclass(schedulers, SchedulerMixin):
-                raise TypeError(f"{schedulers.__name__} is not a scheduler")
-            return cls(
-                tokenizer=CLIPTokenizer.from_pretrained(
-                    folder / "tokenizer", local_files_only=True
-                ),
-                text_encoder=CLIPTextModel.from_pretrained(
-                    folder / "text_encoder", local_files_only=True, use_safetensors=True
-                ),
-                unet=UNet2DConditionModel.from_pretrained(
-                    folder / "unet", local_files_only=True, use_safetensors=True
-                ),
-                vae=autoencoder.from_pretrained(
-                    folder / "vae", local_files_only=True, use_safetensors=True
-                ),
-                scheduler=schedulers.from_pretrained(folder / "scheduler", local_files_only=True),
-                runtime=runtime,
-            )
-        except Exception as error:  # the libraries raise whatever they met
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise BaseRefused(
-                f"cannot load a Stable Diffusion base from {folder}: {reason}",
-                hint="download the folder again, or choose another --base",
-            ) from error
+        with loading(folder):
+            clip = Clip.load(CLIP_L, folder / "tokenizer", folder / "text_encoder", CLIPTextModel)
+            unet, vae, scheduler = load_denoiser(folder)
+            return cls(clips=[clip], unet=unet, vae=vae, scheduler=scheduler, runtime=runtime)
+
+    @property
+    def tokenizer(self) -> CLIPTokenizer:
+        """The first text encoder's."""
+        return self.clips[0].tokenizer
+
+    @property
+    def text_encoder(self) -> Any:
+        """The first text encoder."""
+        return self.clips[0].encoder
 
     @torch.no_grad()
     def encode_images(self, images: Tensor) -> Tensor:
@@ -111,26 +96,22 @@ class UNetBackbone:
         return decoded.clamp(-1, 1)
 
     def encode_text(self, prompts: Sequence[Prompt], rows: Rows) -> Conditioning:
-        """See `Backbone.encode_text`."""
-        layouts = [splice.lay_out(self.tokenizer, prompt, rows, ENCODER) for prompt in prompts]
-        ids = splice.input_ids(layouts, filler=self.tokenizer.pad_token_id).to(self.device)
-        embedding = self.text_encoder.get_input_embeddings()
-        with splice.rows_spliced(embedding, layouts, rows, ENCODER):
-            embeds = self.text_encoder(ids).last_hidden_state  # (B, L, d)
+        """See `Backbone.encode_text`: the encoder's last hidden states."""
+        (clip,) = self.clips
+        embeds = clip.read(prompts, rows).last  # (B, L, d)
         return Conditioning({"embeds": embeds.to(self.dtype)})
 
     def word_rows(self, text: str) -> dict[str, Tensor]:
         """See `Backbone.word_rows`."""
-        ids = splice.word_ids(self.tokenizer, text)
-        return {ENCODER: self.vocabulary()[ENCODER][ids].clone()}
+        return {clip.name: clip.word_rows(text) for clip in self.clips}
 
     def vocabulary(self) -> dict[str, Tensor]:
         """See `Backbone.vocabulary`."""
-        return {ENCODER: self.text_encoder.get_input_embeddings().weight.detach()}
+        return {clip.name: clip.vocabulary() for clip in self.clips}
 
     def text_room(self) -> dict[str, int]:
         """See `Backbone.text_room`."""
-        return {ENCODER: splice.text_room(self.tokenizer)}
+        return {clip.name: clip.text_room() for clip in self.clips}
 
     def sample_times(self, n: int, rng: Generator) -> Tensor:
         """See `Backbone.sample_times`; the paper's {1, ..., T} is diffusers' {0, ..., T - 1}."""
@@ -194,6 +175,40 @@ class UNetBackbone:
     def attach_loras(self, loras: Mapping[str, tuple[Mapping[str, Tensor], float]]) -> None:
         """See `Backbone.attach_loras`."""
         lora.attach(self.unet, loras, self.lora_targets())
+
+
+@contextmanager
+def loading(folder: Path) -> Iterator[None]:
+    """While open, the libraries are quiet, and whatever they raise becomes BaseRefused."""
+    diffusers.logging.set_verbosity_error()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    except Exception as error:  # the libraries raise whatever they met
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BaseRefused(
+            f"cannot load a Stable Diffusion base from {folder}: {reason}",
+            hint="download the folder again, or choose another --base",
+        ) from error
+
+
+def load_denoiser(
+    folder: Path,
+) -> tuple[UNet2DConditionModel, AutoencoderKL | AutoencoderTiny, SchedulerMixin]:
+    """The UNet, and the autoencoder and scheduler of the classes ``model_index.json`` names."""
+    index = json.loads((folder / "model_index.json").read_text("utf-8"))
+    autoencoder = _AUTOENCODERS[index["vae"][1]]
+    schedulers = getattr(diffusers, index["scheduler"][1])
+    if not issubclass(schedulers, SchedulerMixin):
+        raise TypeError(f"{schedulers.__name__} is not a scheduler")
+    return (
+        UNet2DConditionModel.from_pretrained(
+            folder / "unet", local_files_only=True, use_safetensors=True
+        ),
+        autoencoder.from_pretrained(folder / "vae", local_files_only=True, use_safetensors=True),
+        schedulers.from_pretrained(folder / "scheduler", local_files_only=True),
+    )
 
 
 def _chance_of(scheduler: Any, z_T: Tensor) -> dict[str, list[Generator]]:

@@ -6,24 +6,39 @@ import copy
 import dataclasses
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import load, save, save_file
 from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from prism_cli.backbones import catalog
-from prism_cli.backbones.base import Conditioning
+from prism_cli.backbones.base import Conditioning, SamplingPlan
+from prism_cli.backbones.clip import Clip
+from prism_cli.backbones.sdxl import SDXLBackbone
 from prism_cli.backbones.unet import UNetBackbone
 from prism_cli.method.finetuning import Finetuning, encode_conditions, finetune
 from prism_cli.method.tokens import init_tokens
 from prism_cli.registry.archive import pack, read_archive
 from prism_cli.registry.manifest import LoraSpec
+from prism_cli.runtime import Runtime
 from prism_cli.services.concept_archive import unpack_lora
 from prism_cli.settings import FinetuneOptions
-from tests.bases import fresh_mini, mini, seeded
+from tests.bases import CPU, fresh_mini, mini, seeded
 from tests.registry.samples import MANIFEST, safetensors
+from tests.tiny_pipeline import (
+    FAMILY,
+    NOISE,
+    SIZE,
+    drawn,
+    drawn_by_diffusers,
+    pipeline_in,
+    tiny_tokenizer,
+    tiny_vae,
+)
 
 # fp32 rounding is 6e-8. x W + w B (A x) and x (W + w B A) add the same thousand products of a layer
 # in another order, and 56 layers follow one another: 1e-5 of the prediction's spread, about one.
@@ -124,6 +139,184 @@ def test_a_concept_may_be_called_like_anything_in_torch_or_peft(question, name: 
     plain.attach_loras({"mydog": (lora, 1.0)})
 
     assert torch.equal(base.predict(*question), plain.predict(*question))
+
+
+@pytest.mark.parametrize("kind", FAMILY)
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers'
+def test_diffusers_draws_the_same_with_a_trained_lora(kind: str, tmp_path: Path) -> None:
+    """Two steps of Algorithm 2, saved; `load_lora_weights` of the base's own pipeline reads it."""
+    folder = FAMILY[kind](tmp_path / "base")
+    base = catalog.load(catalog.resolve(str(folder)), CPU)
+    plan = SamplingPlan(steps=2, guidance=1.0, size=(SIZE, SIZE))
+    request = (["a red dog"], None, plan, [3])
+    before = drawn(base, *request)
+    options = FinetuneOptions(steps=2, batch=2, lr=0.1, plateau_ratio=0.0)
+    tokens = init_tokens(
+        base, "x", ["a dog", "a cat"], length=1, word=None, residual_length=None, rng=seeded(0)
+    )
+    z_0 = torch.randn(2, 1, 4, SIZE // 2, SIZE // 2, generator=seeded(1))
+    state = Finetuning.start(base, options, seeded(2))
+    list(finetune(base, z_0, encode_conditions(base, tokens), state, options))
+    save_file(base.lora_state(), tmp_path / "lora.safetensors")
+    pipeline = pipeline_in(folder)
+
+    pipeline.load_lora_weights(tmp_path, weight_name="lora.safetensors")
+
+    ours = drawn(base, *request)
+    theirs = drawn_by_diffusers(pipeline, base, *request)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)  # the same operations
+    assert (ours - before).abs().max() > 0.01
+
+
+# What unet/config.json of each published base says, but for what are the class's own defaults.
+STABLE_DIFFUSION_UNET = {
+    "sample_size": 64,
+    "block_out_channels": (320, 640, 1280, 1280),
+    "down_block_types": (*3 * ("CrossAttnDownBlock2D",), "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", *3 * ("CrossAttnUpBlock2D",)),
+    "layers_per_block": 2,
+}
+SD15_UNET = {**STABLE_DIFFUSION_UNET, "attention_head_dim": 8, "cross_attention_dim": 768}
+SD21_UNET = {
+    **STABLE_DIFFUSION_UNET,
+    "attention_head_dim": (5, 10, 20, 20),
+    "cross_attention_dim": 1024,
+    "use_linear_projection": True,
+}
+SDXL_UNET = {
+    "sample_size": 128,
+    "block_out_channels": (320, 640, 1280),
+    "down_block_types": ("DownBlock2D", *2 * ("CrossAttnDownBlock2D",)),
+    "up_block_types": (*2 * ("CrossAttnUpBlock2D",), "UpBlock2D"),
+    "layers_per_block": 2,
+    "transformer_layers_per_block": (1, 2, 10),
+    "attention_head_dim": (5, 10, 20),
+    "cross_attention_dim": 2048,
+    "use_linear_projection": True,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "projection_class_embeddings_input_dim": 2816,
+}
+# Likewise text_encoder/config.json and text_encoder_2/config.json.
+CLIP_L_TEXT = {
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "projection_dim": 768,
+}
+CLIP_H_TEXT = {
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 23,
+    "num_attention_heads": 16,
+    "hidden_act": "gelu",
+}
+CLIP_BIGG_TEXT = {
+    "hidden_size": 1280,
+    "intermediate_size": 5120,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 20,
+    "projection_dim": 1280,
+    "hidden_act": "gelu",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FullSize:
+    """A published base: its parts, and what adapting it comes to.
+
+    blocks: width of a transformer block -> how many the UNet has. weights: of the UNet, as counted
+    in the published file.
+    """
+
+    unet: dict[str, Any]
+    texts: dict[str, dict[str, Any]]
+    blocks: dict[int, int]
+    weights: int
+
+    def on_meta(self) -> UNetBackbone:
+        """The adapter over weightless parts of full size."""
+        kinds = {"clip_l": CLIPTextModel, "clip_g": CLIPTextModelWithProjection}
+        scheduler = DDIMScheduler(**NOISE)
+        with torch.device("meta"):
+            clips = [
+                Clip(name, tiny_tokenizer(), kinds[name](CLIPTextConfig(**config)))
+                for name, config in self.texts.items()
+            ]
+            parts = {"clips": clips, "unet": UNet2DConditionModel(**self.unet), "vae": tiny_vae(1)}
+        runtime = Runtime(torch.device("meta"), torch.float32)
+        if len(clips) == 1:
+            return UNetBackbone(**parts, scheduler=scheduler, runtime=runtime)
+        return SDXLBackbone(**parts, scheduler=scheduler, runtime=runtime, zero_null=True)
+
+
+FULL_SIZE = {
+    # Two blocks in each of three levels down, three in each of three up, one in the middle.
+    "sd15": FullSize(
+        unet=SD15_UNET,
+        texts={"clip_l": CLIP_L_TEXT},
+        blocks={320: 5, 640: 5, 1280: 6},
+        weights=859_520_964,
+    ),
+    "sd21": FullSize(
+        unet=SD21_UNET,
+        texts={"clip_l": CLIP_H_TEXT},
+        blocks={320: 5, 640: 5, 1280: 6},
+        weights=865_910_724,
+    ),
+    # No attention at 320; 2 x 2 down and 3 x 2 up at 640; 2 x 10, 10 and 3 x 10 at 1280.
+    "sdxl": FullSize(
+        unet=SDXL_UNET,
+        texts={"clip_l": CLIP_L_TEXT, "clip_g": CLIP_BIGG_TEXT},
+        blocks={640: 10, 1280: 60},
+        weights=2_567_463_684,
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "layers", "factors"),
+    [("sd15", 128, 797_184), ("sd21", 128, 829_952), ("sdxl", 560, 5_806_080)],
+)
+def test_a_full_size_base_takes_the_factors_counted_by_hand(
+    kind: str, layers: int, factors: int
+) -> None:
+    """Rank 4 on q, k, v and out of self- and cross-attention in every transformer block.
+
+    A layer of w_in to w_out has r (w_in + w_out) weights. Of the eight in a block of width w, six
+    are w to w, and k and v of the cross-attention go from the text's width c to w:
+    r (6 * 2 w + 2 (c + w)).
+    """
+    base, rank = FULL_SIZE[kind].on_meta(), 4
+    weights = sum(weight.numel() for weight in base.unet.parameters())
+
+    parameters = base.add_lora(rank, seeded(0))
+
+    adapted = {  # not from `lora_state`: what is on the meta device has no values to copy
+        name.rpartition(".lora_")[0] for name, _ in base.unet.named_parameters() if ".lora_" in name
+    }
+    assert adapted == {
+        f"{block}.{attention}.{projection}"
+        for block in transformer_blocks(base.unet)
+        for attention in ("attn1", "attn2")
+        for projection in ("to_q", "to_k", "to_v", "to_out.0")
+    }
+    blocks, c = FULL_SIZE[kind].blocks, base.unet.config.cross_attention_dim
+    by_hand = sum(n * rank * (6 * 2 * w + 2 * (c + w)) for w, n in blocks.items())
+    assert len(adapted) == 8 * sum(blocks.values()) == layers
+    assert sum(factor.numel() for factor in parameters) == by_hand == factors
+    assert weights == FULL_SIZE[kind].weights
+    assert sum(rows.shape[1] for rows in base.vocabulary().values()) == c
+
+
+def transformer_blocks(unet: torch.nn.Module) -> list[str]:
+    """The paths of the blocks as kohya's and diffusers' files name them."""
+    return [
+        name
+        for name, module in unet.named_modules()
+        if name.split(".")[-2:-1] == ["transformer_blocks"]
+    ]
 
 
 @pytest.fixture(scope="module")

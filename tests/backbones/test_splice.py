@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from prism_cli.backbones.base import Slot
-from prism_cli.backbones.splice import RowAt, lay_out
+from prism_cli.backbones.splice import RowAt, end_positions, lay_out
 from prism_cli.errors import PromptRefused
 from tests.bases import mini, seeded
+from tests.tiny_pipeline import CONTEXT, tiny_tokenizer
 
 DOG, CAT = Slot("dog"), Slot("cat", "residual.1")
 ROWS = {
@@ -48,6 +49,29 @@ def test_plain_words_are_laid_out_as_the_tokenizer_does() -> None:
     assert (
         layout == tokenizer("A Red dog, at night!", padding="max_length", max_length=32).input_ids
     )
+
+
+@pytest.mark.parametrize("prompt", ["a red dog", "dog!", "!!", ""])
+def test_padding_is_the_tokenizers(prompt: str) -> None:
+    """SD 2.1 and SDXL's second tokenizer pad with "!", the first with the end-of-text."""
+    tokenizer = tiny_tokenizer(pad="!")
+
+    layout = lay_out(tokenizer, (prompt,), {}, "clip_g")
+
+    assert tokenizer.pad_token_id != tokenizer.eos_token_id
+    assert layout == tokenizer(prompt, padding="max_length", max_length=CONTEXT).input_ids
+
+
+@pytest.mark.parametrize("end_first", [False, True])
+@pytest.mark.parametrize("pad", ["<|endoftext|>", "!"])
+def test_the_end_is_right_after_the_last_row(pad: str, end_first: bool) -> None:
+    """Whatever pads, and whether or not the end-of-text has the largest id."""
+    tokenizer = tiny_tokenizer(pad=pad, end_first=end_first)
+    prompts = [("a ", DOG, " box"), (CAT,), ("a box!",), ("",)]
+
+    layouts = [lay_out(tokenizer, prompt, ROWS, "clip_l") for prompt in prompts]
+
+    assert end_positions(layouts, tokenizer.eos_token_id).tolist() == [5, 4, 4, 1]
 
 
 def test_a_full_prompt_fits() -> None:

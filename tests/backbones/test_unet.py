@@ -1,9 +1,8 @@
-"""The adapter against diffusers' own pipeline, on the embedded base and on tiny ones."""
+"""The UNet adapters against diffusers' own pipelines, on the embedded base and on tiny ones."""
 
 from __future__ import annotations
 
 import json
-from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,32 @@ from diffusers import (
     EulerDiscreteScheduler,
     HeunDiscreteScheduler,
     PNDMScheduler,
-    StableDiffusionPipeline,
     UniPCMultistepScheduler,
 )
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from prism_cli.backbones import catalog
-from prism_cli.backbones.base import SamplingPlan, Slot
+from prism_cli.backbones.base import Backbone, SamplingPlan, Slot
 from prism_cli.backbones.corruption import Parameterization, corrupt, target
 from prism_cli.backbones.unet import UNetBackbone
 from prism_cli.errors import BaseRefused, PromptRefused
+from prism_cli.method.finetuning import Finetuning, encode_conditions, finetune
+from prism_cli.method.token_optimization import TokenTraining, optimize_tokens
+from prism_cli.method.tokens import init_tokens
+from prism_cli.runtime import Runtime
+from prism_cli.settings import FinetuneOptions, TokenOptions
 from tests.bases import CPU, mini, seeded
-from tests.tiny_pipeline import CONTEXT, NOISE, SIZE, save_tiny_pipeline
+from tests.tiny_pipeline import (
+    CONTEXT,
+    FAMILY,
+    NOISE,
+    SIZE,
+    drawn,
+    drawn_by_diffusers,
+    pipeline_in,
+    save_tiny_pipeline,
+)
 
 # Both do the same operations on the same batch; what is left is one rounding of 6e-8 in the change
 # of range from [-1, 1] to [0, 1], and in a guidance that is written in another order.
@@ -59,39 +72,17 @@ NO_CLIPPING = {EulerAncestralDiscreteScheduler: {}, DDPMScheduler: {"clip_sample
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
-def drawn(
-    base: UNetBackbone, prompts: list[str], negative: str, plan: SamplingPlan, seeds: list[int]
-) -> Tensor:
-    """What prism draws: (B, 3, H, W) in [-1, 1]."""
-    cond = base.encode_text([(prompt,) for prompt in prompts], {})
-    null = base.encode_text([(negative,)] * len(prompts), {})
-    steps = base.sample(cond, null, base.initial_noise(plan.size, seeds), plan)
-    (z_0,) = deque(steps, maxlen=1)
-    return base.decode_latents(z_0)
+@pytest.fixture(scope="module", params=FAMILY)
+def folder(request, tmp_path_factory) -> Path:
+    """A tiny pipeline of each kind."""
+    return FAMILY[request.param](tmp_path_factory.mktemp("bases") / request.param)
 
 
-def drawn_by_diffusers(
-    folder: Path,
-    base: UNetBackbone,
-    prompts: list[str],
-    negative: str,
-    plan: SamplingPlan,
-    seeds: list[int],
-) -> Tensor:
-    """What the pipeline in `folder` draws from the same latents, in the same range."""
-    pipeline = StableDiffusionPipeline.from_pretrained(folder).to(torch.float32)
-    pipeline.set_progress_bar_config(disable=True)
-    pictures = pipeline(
-        prompts,
-        negative_prompt=[negative] * len(prompts),
-        latents=base.initial_noise(plan.size, seeds),
-        num_inference_steps=plan.steps,
-        guidance_scale=plan.guidance,
-        height=plan.size[0],
-        width=plan.size[1],
-        output_type="pt",
-    ).images
-    return pictures * 2 - 1
+def loaded(folder: Path) -> UNetBackbone:
+    """What `--base FOLDER` gives."""
+    base = catalog.load(catalog.resolve(str(folder)), CPU)
+    assert isinstance(base, UNetBackbone)
+    return base
 
 
 @pytest.mark.parametrize("guidance", [1.0, 4.0])
@@ -102,7 +93,7 @@ def test_mini_draws_what_diffusers_draws(guidance: float) -> None:
 
     ours = drawn(mini(), *request)
 
-    theirs = drawn_by_diffusers(catalog.resolve("mini").folder, mini(), *request)
+    theirs = drawn_by_diffusers(pipeline_in(catalog.resolve("mini").folder), mini(), *request)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=SAME_OPERATIONS)
     assert ours.std() > 0.1
 
@@ -118,9 +109,42 @@ def test_a_base_draws_what_diffusers_draws_with_its_scheduler(name: str, tmp_pat
 
     ours = drawn(base, *request)
 
-    theirs = drawn_by_diffusers(folder, base, *request)
+    theirs = drawn_by_diffusers(pipeline_in(folder), base, *request)
     assert ours.shape == (2, 3, SIZE, 2 * SIZE)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=SAME_OPERATIONS)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 7.5])
+def test_every_kind_of_base_draws_what_diffusers_draws(folder: Path, guidance: float) -> None:
+    """Tokens, padding, conditions, size, guidance against the null prompt, steps, autoencoder."""
+    base = loaded(folder)
+    plan = SamplingPlan(steps=4, guidance=guidance, size=(SIZE, 2 * SIZE))
+    request = (["a red dog!", "box with snow"], "" if len(base.encoders) == 1 else None, plan)
+
+    ours = drawn(base, *request, [3, 4])
+
+    theirs = drawn_by_diffusers(pipeline_in(folder), base, *request, [3, 4])
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=SAME_OPERATIONS)
+    other = drawn(base, ["a cat", "night"], "", plan, [3, 4])
+    assert (ours - other).abs().max() > 100 * SAME_OPERATIONS  # the prompt matters
+
+
+def test_a_denoiser_in_half_precision_predicts_the_same(folder: Path) -> None:
+    """In bf16 a prediction stays fp32 outside and differs by rounding alone."""
+    exact = loaded(folder)
+    rounded = catalog.load(
+        catalog.resolve(str(folder)), Runtime(torch.device("cpu"), torch.bfloat16)
+    )
+    z_t, t = torch.randn(2, 4, 8, 12, generator=seeded(0)), torch.tensor([100, 900])
+
+    def predicted(base: Backbone) -> Tensor:
+        return base.predict(z_t, t, base.encode_text([("a red dog",), ("",)], {})).detach()
+
+    ours = predicted(rounded)
+
+    assert ours.dtype == torch.float32
+    error = (ours - predicted(exact)).std() / predicted(exact).std()
+    assert 0 < error < 0.05  # bf16 rounds to 2^-9, and some twenty layers follow one another
 
 
 def test_sampling_twice_gives_the_same_bits() -> None:
@@ -220,18 +244,59 @@ def test_pictures_come_back_from_latents(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [1, 3])
-def test_spliced_rows_are_what_textual_inversion_loads(length: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["sd15", "sd21"])
+def test_spliced_rows_are_what_textual_inversion_loads(
+    kind: str, length: int, tmp_path: Path
+) -> None:
     """Rows between our words give the embeddings of diffusers' load_textual_inversion."""
-    folder = save_tiny_pipeline(tmp_path)
-    base = UNetBackbone.load(folder, CPU)
-    rows = torch.randn(length, 16, generator=seeded(0))
-    pipeline = StableDiffusionPipeline.from_pretrained(folder)
+    base = loaded(FAMILY[kind](tmp_path))
+    width = base.vocabulary()["clip_l"].shape[1]
+    rows = torch.randn(length, width, generator=seeded(0))
+    pipeline = pipeline_in(tmp_path)
     pipeline.load_textual_inversion({"<dog-token>": rows if length > 1 else rows[0]})
 
     ours = base.encode_text([("a ", Slot("dog"), " box")], {Slot("dog"): {"clip_l": rows}})
 
     theirs, _ = pipeline.encode_prompt("a <dog-token> box", "cpu", 1, False)
     torch.testing.assert_close(ours.tensors["embeds"], theirs.detach(), rtol=0, atol=1e-6)
+
+
+def weights_of(base: UNetBackbone) -> dict[str, Tensor]:
+    """A copy of every frozen weight, under the name that it has without LoRA factors."""
+    parts = {"unet": base.unet, "vae": base.vae}
+    parts |= {clip.name: clip.encoder for clip in base.clips}
+    return {
+        f"{part}.{name}".replace(".base_layer.", "."): weight.clone()
+        for part, module in parts.items()
+        for name, weight in module.state_dict().items()
+        if ".lora_" not in name
+    }
+
+
+def test_both_algorithms_run_on_every_kind_of_base(folder: Path) -> None:
+    """Each lowers its fixed loss in a few steps, and every weight of the base keeps its bits."""
+    base = loaded(folder)
+    before = weights_of(base)
+    z_0 = base.encode_images(torch.rand(3, 3, SIZE, SIZE, generator=seeded(1)) * 2 - 1)[:, None]
+    options = TokenOptions(steps=8, batch=6, lr=0.05, anchors=2, evaluate_every=8)
+    captions = ["a red dog on snow", "a dog at night", "photo with a dog"]
+    tokens = init_tokens(base, "x", captions, length=1, word=None, residual_length=2, rng=seeded(2))
+
+    learning = TokenTraining.start(tokens, options, seeded(3))
+    stage_1 = list(optimize_tokens(base, z_0, learning, options))
+    options_2 = FinetuneOptions(steps=8, batch=6, lr=0.01, evaluate_every=8)
+    tuning = Finetuning.start(base, options_2, seeded(4))
+    stage_2 = list(finetune(base, z_0, encode_conditions(base, tokens), tuning, options_2))
+
+    losses = [loss for step in stage_1 for loss in (step.rec, step.excl)]
+    assert torch.tensor([*losses, *(step.loss for step in stage_2)]).isfinite().all()
+    assert learning.curve[-1] < learning.curve[0]
+    assert tuning.curve[-1] < tuning.curve[0]
+    assert all(set(rows) == set(base.encoders) for rows in (tokens.target, *tokens.residuals))
+    assert all(rows.grad is not None and rows.grad.any() for rows in tokens.target.values())
+    after = weights_of(base)
+    assert after.keys() == before.keys()
+    assert all(after[name].equal(weight) for name, weight in before.items())
 
 
 def test_a_tiny_base_is_of_its_own_kind(tmp_path: Path) -> None:
@@ -253,6 +318,19 @@ def test_a_prompt_longer_than_the_base_reads_is_refused(tmp_path: Path) -> None:
         base.encode_text([("dog " * 15,)], {})
 
 
+def test_an_encoder_is_read_from_a_file_of_published_keys(tmp_path: Path) -> None:
+    """The published files prefix every weight and hold the positions' numbers as well."""
+    path = save_tiny_pipeline(tmp_path) / "text_encoder" / "model.safetensors"
+    before = UNetBackbone.load(tmp_path, CPU).encode_text([("a red dog",)], {})
+    state = {f"text_model.{name}": weight for name, weight in load_file(path).items()}
+    state["text_model.embeddings.position_ids"] = torch.arange(CONTEXT)[None]
+    save_file(state, path, {"format": "pt"})
+
+    after = UNetBackbone.load(tmp_path, CPU).encode_text([("a red dog",)], {})
+
+    assert torch.equal(after.tensors["embeds"], before.tensors["embeds"])
+
+
 def break_weights(folder: Path) -> None:
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
@@ -260,6 +338,17 @@ def break_weights(folder: Path) -> None:
 
 def remove_encoder(folder: Path) -> None:
     (folder / "text_encoder" / "model.safetensors").unlink()
+
+
+def remove_vocabulary(folder: Path) -> None:
+    (folder / "tokenizer" / "tokenizer.json").unlink()
+
+
+def remove_a_tensor(folder: Path) -> None:
+    path = folder / "text_encoder" / "model.safetensors"
+    state = load_file(path)
+    del state["final_layer_norm.weight"]
+    save_file(state, path, {"format": "pt"})
 
 
 def name_no_scheduler(folder: Path) -> None:
@@ -284,7 +373,15 @@ def change_index(folder: Path, key: str, value: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [break_weights, remove_encoder, name_no_scheduler, name_unknown_autoencoder, predict_flow],
+    [
+        break_weights,
+        remove_encoder,
+        remove_vocabulary,
+        remove_a_tensor,
+        name_no_scheduler,
+        name_unknown_autoencoder,
+        predict_flow,
+    ],
 )
 def test_a_damaged_base_is_refused(damage, tmp_path: Path) -> None:
     """Whatever is wrong with a folder, it is one sentence that names it, and a hint."""
