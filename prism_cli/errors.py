@@ -45,6 +45,10 @@ class BaseNotFound(NotFound):
     """No base of that name, and no folder at that path."""
 
 
+class BaseNotDownloaded(BaseNotFound):
+    """A base of the Hub that is not on this machine, or not whole."""
+
+
 class FileMissing(NotFound):
     """A file or folder that the command was given does not exist."""
 
@@ -63,6 +67,10 @@ class BaseMismatch(Refused):
 
 class BaseRefused(Refused):
     """A base that no adapter serves, or that is damaged."""
+
+
+class TooLarge(Refused):
+    """A base that does not fit into this machine, whatever is done."""
 
 
 class PhotosRefused(Refused):
@@ -89,6 +97,18 @@ class Interrupted(PrismError):
 
 class TrainingDiverged(PrismError):
     """A loss that is no longer a number."""
+
+
+class HubUnreachable(PrismError):
+    """There is no network, or the Hub does not answer."""
+
+
+class BaseGated(PrismError):
+    """The Hub does not let this user download a base."""
+
+
+class DownloadDamaged(PrismError):
+    """What arrived is not what the Hub says it holds."""
 
 
 class StorageFailed(PrismError):

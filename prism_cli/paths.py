@@ -22,3 +22,23 @@ def concepts_dir() -> Path:
 def unfinished_dir() -> Path:
     """Checkpoints of trainings that have not ended."""
     return data_dir() / "unfinished"
+
+
+def bases_dir() -> Path:
+    """Notes on the bases that were used: where a local one lies, which commit another is at."""
+    return data_dir() / "bases"
+
+
+def hub_cache() -> Path:
+    """The Hub's cache, which all tools share; huggingface_hub's own variables move it."""
+    environ = os.environ
+    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if environ.get(variable):
+            return _expanded(environ[variable])
+    if environ.get("HF_HOME"):
+        return _expanded(environ["HF_HOME"]) / "hub"
+    return _expanded(environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface" / "hub"
+
+
+def _expanded(folder: str) -> Path:
+    return Path(os.path.expandvars(folder)).expanduser()

@@ -1,9 +1,12 @@
-"""The machine: device, precision, seeds, and what a run has used."""
+"""The machine: what it has, how a base runs on it, seeds, and what a run has used."""
 
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import dataclass
+from enum import StrEnum
+from importlib.util import find_spec
 
 import psutil
 import torch
@@ -15,12 +18,44 @@ except ImportError:  # Windows has none; psutil knows its peak
     resource = None  # type: ignore[assignment]
 
 
+class Quantization(StrEnum):
+    """How bitsandbytes keeps the weights of linear layers."""
+
+    INT8 = "int8"
+    NF4 = "nf4"
+
+
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Where a base runs, and in which precision its denoiser does."""
+    """Where a base runs, in which precision its denoiser does, and how it is made to fit there."""
 
     device: torch.device
     dtype: torch.dtype
+    text_device: torch.device | None = None  # where the text encoders run; None: `device`
+    text_dtype: torch.dtype = torch.float32
+    quantization: Quantization | None = None  # of a transformer and its T5, while they are read
+    checkpointing: bool = False  # the denoiser's blocks are computed again in the backward pass
+    micro_batch: int | None = None  # most samples that pass through the denoiser at once
+    vae_parked: bool = False  # the autoencoder lies in RAM while it has nothing to do
+    vae_tiled: bool = False  # it takes a picture in tiles, which it blends
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What there is to fit a base into. Bytes; a Mac's and a CPU's memory is their RAM."""
+
+    kind: str  # "cuda", "mps" or "cpu"
+    memory: int  # what the device has
+    free: int  # what of it is free now
+    ram: int
+    ram_free: int
+    bf16: bool
+    bitsandbytes: bool  # whether it is installed
+
+    @property
+    def separate(self) -> bool:
+        """Whether the device has memory of its own beside the RAM."""
+        return self.kind == "cuda"
 
 
 def detect() -> Runtime:
@@ -37,9 +72,43 @@ def detect() -> Runtime:
     return Runtime(torch.device("cpu"), torch.float32)
 
 
+def machine() -> Machine:
+    """The machine that this runs on, as it is now."""
+    ram = psutil.virtual_memory()
+    runtime = detect()
+    if runtime.device.type == "cuda":
+        free, memory = torch.cuda.mem_get_info()
+    elif runtime.device.type == "mps":
+        memory = torch.mps.recommended_max_memory()  # what Metal lets a process have
+        free = memory - torch.mps.driver_allocated_memory()
+    else:
+        free, memory = ram.available, ram.total
+    return Machine(
+        kind=runtime.device.type,
+        memory=memory,
+        free=free,
+        ram=ram.total,
+        ram_free=ram.available,
+        bf16=runtime.dtype == torch.bfloat16,
+        bitsandbytes=find_spec("bitsandbytes") is not None,
+    )
+
+
 def generator(seed: int) -> Generator:
     """A CPU generator: its draws are the same whatever device the model runs on."""
     return Generator().manual_seed(seed)
+
+
+def matrix_product_speed(device: torch.device, dtype: torch.dtype) -> float:
+    """Floating-point operations a second of a large matrix product, measured for 0.2 s or more."""
+    n = 1024 if device.type == "cpu" else 4096
+    a = torch.ones(n, n, device=device, dtype=dtype)
+    (a @ a)[0, 0].item()  # the first one sets things up
+    began, products = time.perf_counter(), 0
+    while (elapsed := time.perf_counter() - began) < 0.2:
+        (a @ a)[0, 0].item()  # waits for the device
+        products += 1
+    return products * 2 * n**3 / elapsed
 
 
 def peak_memory() -> int:

@@ -53,6 +53,9 @@ def loaded(*args: str, **changes: str) -> tuple[str, set[str]]:
         ("rename mydog rex -q", ""),
         ("export mydog", "mydog.prism"),
         ("rm --yes mydog", ""),
+        ("bases", "Stable Diffusion XL"),
+        ("bases --json", '"default"'),
+        ("bases pull --help", "NAME"),
         ("completion bash", "_PRISM_COMPLETE"),
     ],
 )

@@ -75,6 +75,9 @@ class ToyBackbone:
         """Eight words."""
         return {ENCODER: 8}
 
+    def release_text_encoders(self) -> None:
+        """It has none."""
+
     def sample_times(self, n: int, rng: Generator) -> Tensor:
         """Any of its times."""
         return torch.randint(len(self._alphas), (n,), generator=rng)

@@ -95,6 +95,13 @@ class Backbone(Protocol):
         """How many vectors a prompt can hold: encoder -> count, special tokens not included."""
         ...
 
+    def release_text_encoders(self) -> None:
+        """Let go of what only prompts need: once all are encoded, its memory is free.
+
+        Afterwards nothing that reads text or its vocabulary may be asked.
+        """
+        ...
+
     def sample_times(self, n: int, rng: Generator) -> Tensor:
         """Draw t ~ U({1, ..., T}): (n,), in the base's own units."""
         ...

@@ -1,4 +1,4 @@
-"""Which bases there are: a name or a folder to a `BaseEntry`; adapters are imported when one loads.
+"""Which bases there are: a name, Hub id or folder to a `BaseEntry`, and its adapter on loading.
 
 Standard library only, so that a wrong `--base` is answered before torch is imported.
 """
@@ -10,41 +10,43 @@ import importlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prism_cli import paths
-from prism_cli.errors import BaseNotFound, BaseRefused, storage
+from prism_cli.backbones import hub_cache
+from prism_cli.backbones.families import FAMILIES, MINI, MINI_RECIPE, NAMED, NAMES, Family
+from prism_cli.errors import BaseNotDownloaded, BaseNotFound, BaseRefused, storage
 from prism_cli.files import write_whole
-from prism_cli.settings import DrawingOptions, FinetuneOptions, Recipe, TokenOptions
+from prism_cli.names import nearest
+from prism_cli.settings import Recipe
 
 if TYPE_CHECKING:
     from prism_cli.backbones.base import Backbone
     from prism_cli.runtime import Runtime
 
-_PARAMETERIZATIONS = {"epsilon": "eps", "v_prediction": "v"}  # diffusers' names to ours
-_ADAPTERS = {
-    "StableDiffusionPipeline": "prism_cli.backbones.unet:UNetBackbone",
-    "StableDiffusionXLPipeline": "prism_cli.backbones.sdxl:SDXLBackbone",
-}
+__all__ = [
+    "MINI_RECIPE",
+    "BaseEntry",
+    "Recipe",
+    "described",
+    "fingerprint",
+    "load",
+    "loaded_files",
+    "pixels_per_cell",
+    "remember",
+    "remembered",
+    "repository_of",
+    "resolve",
+    "resolve_pulled",
+    "resolve_trained",
+]
 
-# docs/method.md, "The practice base": measured on it, not taken from the paper.
-MINI_RECIPE = Recipe(
-    tokens=TokenOptions(steps=100, batch=4, lr=5e-3, beta=1.0, anchors=1, plateau_window=4),
-    finetuning=FinetuneOptions(steps=100, batch=4, lr=1e-3, plateau_window=4),
-    drawing=DrawingOptions(steps=30, guidance=4.0),
-)
-_PARTS = (  # folders; a pipeline of one text encoder has no "_2"
-    "scheduler",
-    "text_encoder",
-    "text_encoder_2",
-    "tokenizer",
-    "tokenizer_2",
-    "unet",
-    "vae",
-)
+_PARAMETERIZATIONS = {"epsilon": "eps", "v_prediction": "v"}  # diffusers' names to ours
+_PARTS = sorted({part for family in FAMILIES.values() for part in family.parts})
+_LOCAL_REVISION = re.compile(r"[0-9a-f]{12}")  # a fingerprint
 _MINI = Path(__file__).parents[1] / "bases" / "mini"
 
 
@@ -64,57 +66,91 @@ class BaseEntry:
 
 
 def resolve(base: str | None) -> BaseEntry:
-    """The base called `base`: ``mini``, or a folder in Stable Diffusion's format.
+    """The base called `base`: ``mini``, a name in `NAMED`, a folder, or an ``owner/name`` there.
 
-    Raises BaseNotFound when it is neither, BaseRefused when no adapter serves the folder.
+    Raises BaseNotFound when it is none of these, BaseNotDownloaded when it is the Hub's and not on
+    this machine, BaseRefused when no adapter serves it.
     """
     if base is None or base == "mini":
-        return _entry(
-            "mini",
-            _MINI,
-            MINI_RECIPE,
-            (
-                "a * on a red background",
-                "a * in the desert",
-                "a * at night",
-                "a small * in the snow",
-            ),
-            practice=True,
+        return _entry("mini", _MINI, practice=True)
+    folder = _local(base)
+    if folder is not None:
+        return _entry(f"local:{folder.name}", folder)
+    return resolve_pulled(repository_of(base), base)
+
+
+def resolve_pulled(repository: str, called: str) -> BaseEntry:
+    """A base of the Hub at the commit that it is pinned to; `called` so by the user."""
+    commit = hub_cache.pinned(repository)
+    if commit is None:
+        raise BaseNotDownloaded(
+            f"the base {called} is not on this machine", hint=f"get it: prism bases pull {called}"
         )
-    folder = Path(os.path.expanduser(base))  # noqa: PTH111 (Path's raises for an unknown user)
-    if not folder.is_dir():
-        raise BaseNotFound(
-            f"no base called {base!r}, and no folder there",
-            hint="use --base mini, or --base FOLDER with a pipeline in Stable Diffusion's format",
-        )
-    return _entry(
-        f"local:{folder.resolve().name}",
-        folder.resolve(),
-        Recipe(),
-        ("a photo of *", "* on a beach", "* in the snow", "a painting of *"),
-    )
+    return _downloaded(repository, commit, f"prism bases pull {called}")
 
 
 def resolve_trained(base_id: str, revision: str) -> BaseEntry:
-    """The base that a concept was trained on; a folder is found again where it was last used."""
+    """The base that a concept was trained on, at the very revision.
+
+    A folder is found again where it was last used, a base of the Hub in the cache.
+    """
     if base_id == "mini":
         return resolve("mini")
-    if re.fullmatch(r"[0-9a-f]{12}", revision):  # from an archive: it must not name another file
-        record = _record(revision)
-        with storage("read", record):
-            folder = record.read_text("utf-8", "replace").strip() if record.is_file() else ""
-        if folder and Path(folder).is_dir():
-            return resolve(folder)
+    # Both come from an archive, and must not name another file.
+    if hub_cache.is_repository(base_id) and hub_cache.is_commit(revision):
+        return _downloaded(base_id, revision, f"prism bases pull {base_id} --revision {revision}")
+    if _LOCAL_REVISION.fullmatch(revision):
+        folder = _read_note(_note(revision))
+        if folder is not None and folder.is_dir():
+            return resolve(str(folder))
     raise BaseNotFound(
         f"the base {base_id!r} is not where it was when it was last used",
         hint="name its folder with --base FOLDER",
     )
 
 
+def repository_of(base: str) -> str:
+    """The Hub's id of a name in `NAMED`, or of an ``owner/name``; BaseNotFound of anything else."""
+    if base in NAMED:
+        return NAMED[base].repository
+    if hub_cache.is_repository(base):
+        return base
+    close = nearest(base, ["mini", *NAMED])
+    raise BaseNotFound(
+        f"no base called {base!r}, and no folder there" + (f" (is it {close}?)" if close else ""),
+        hint=f"use --base with mini, {', '.join(NAMED)}, a folder, or OWNER/NAME of the Hub;"
+        " prism bases lists them",
+    )
+
+
 def remember(entry: BaseEntry) -> None:
-    """Note where a local base lies. The archive does not say: a path tells about its owner."""
-    if not entry.practice:
-        write_whole(_record(entry.revision), f"{entry.folder}\n".encode())
+    """Note where a local base lies, or at which commit one of the Hub is used from now on.
+
+    The archive does not say where: a path tells about its owner.
+    """
+    if entry.practice:
+        return
+    if not hub_cache.is_repository(entry.id):
+        write_whole(_note(entry.revision), f"{entry.folder}\n".encode())
+    elif not hub_cache.is_pinned(entry.id):
+        hub_cache.pin(entry.id, entry.revision)
+
+
+def remembered() -> Iterator[Path]:
+    """The folders of local bases that were used, whether they are still there or not."""
+    notes = [
+        note for note in paths.bases_dir().glob("*") if re.fullmatch("[0-9a-f]{12}", note.name)
+    ]
+    yield from sorted({folder for note in notes if (folder := _read_note(note)) is not None})
+
+
+def described(folder: Path) -> tuple[str, Family] | None:
+    """The pipeline class that `folder` holds, with its family; None where no adapter serves it."""
+    try:
+        pipeline = json.loads((folder / hub_cache.INDEX).read_text("utf-8"))["_class_name"]
+        return pipeline, FAMILIES[pipeline]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def load(entry: BaseEntry, runtime: Runtime) -> Backbone:
@@ -137,7 +173,7 @@ def fingerprint(folder: Path) -> str:
     of many gigabytes is told apart in milliseconds.
     """
     digest = hashlib.sha256()
-    for path in sorted(_weights_and_configs(folder)):
+    for path in sorted(loaded_files(folder)):
         size = path.stat().st_size
         digest.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode())
         with path.open("rb") as file:
@@ -147,54 +183,91 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def _weights_and_configs(folder: Path) -> Iterable[Path]:
+def loaded_files(folder: Path) -> Iterable[Path]:
     """The files that a pipeline is loaded from; a note left beside them does not change it."""
-    yield folder / "model_index.json"
+    yield folder / hub_cache.INDEX
     for part in _PARTS:
         for path in (folder / part).rglob("*"):
-            if path.suffix in {".json", ".safetensors", ".txt"} and path.is_file():
+            if path.suffix in {".json", ".safetensors", ".txt", ".model"} and path.is_file():
                 yield path
 
 
-def _record(revision: str) -> Path:
-    return paths.data_dir() / "bases" / revision
+def _local(base: str) -> Path | None:
+    """The folder that `base` names; a base's name is never one."""
+    folder = Path(os.path.expanduser(base))  # noqa: PTH111 (Path's raises for an unknown user)
+    return folder.resolve() if base not in NAMED and folder.is_dir() else None
 
 
-def _entry(
-    base_id: str, folder: Path, recipe: Recipe, previews: tuple[str, ...], *, practice: bool = False
-) -> BaseEntry:
+def _downloaded(repository: str, commit: str, command: str) -> BaseEntry:
+    """The base that the cache holds at a commit; BaseNotDownloaded says that `command` gets it."""
+    folder, called = hub_cache.snapshot(repository, commit), NAMES.get(repository, repository)
+    found = described(folder)
+    if found is None and (folder / hub_cache.INDEX).is_file():
+        return _entry(repository, folder, commit)  # which says why no adapter serves it
+    missing = hub_cache.lacking(hub_cache.files_in(folder), found[1].parts) if found else ""
+    if missing is not None:
+        raise BaseNotDownloaded(
+            f"the base {called} at revision {commit[:12]} is not on this machine"
+            + (f": there is no {missing}" if missing else ""),
+            hint=f"get it: {command}",
+        )
+    return _entry(repository, folder, commit)
+
+
+def _note(revision: str) -> Path:
+    return paths.bases_dir() / revision
+
+
+def _read_note(note: Path) -> Path | None:
+    with storage("read", note):
+        text = note.read_text("utf-8", "replace").strip() if note.is_file() else ""
+    return Path(text) if text else None
+
+
+def _entry(base_id: str, folder: Path, revision: str = "", *, practice: bool = False) -> BaseEntry:
+    """Read what there is to know of a base from its configs. revision: "" for its fingerprint."""
     try:
-        pipeline = json.loads((folder / "model_index.json").read_text("utf-8"))["_class_name"]
-        if pipeline not in _ADAPTERS:
+        pipeline = json.loads((folder / hub_cache.INDEX).read_text("utf-8"))["_class_name"]
+        if pipeline not in FAMILIES:
             raise BaseRefused(
                 f"{folder} holds a {pipeline}, which no adapter serves",
-                hint="give a folder with a " + " or ".join(_ADAPTERS) + ", or --base mini",
+                hint=f"give one with {', '.join(FAMILIES)}, or --base mini",
             )
-        unet = json.loads((folder / "unet" / "config.json").read_text("utf-8"))
-        vae = json.loads((folder / "vae" / "config.json").read_text("utf-8"))
-        scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text("utf-8"))
-        adapter = _ADAPTERS[pipeline]
-        size = int(unet["sample_size"]) * pixels_per_cell(vae)
-        parameterization = _PARAMETERIZATIONS[scheduler.get("prediction_type", "epsilon")]
-        revision = fingerprint(folder)
+        family = MINI if practice else FAMILIES[pipeline]
+        size = family.size or _unet_size(folder)
+        parameterization = family.parameterization or _prediction(folder)
+        revision = revision or fingerprint(folder)
     except FileNotFoundError as error:
         raise BaseRefused(
             f"{folder} does not hold a pipeline: there is no {error.filename}",
-            hint="give a folder that StableDiffusionPipeline.from_pretrained loads, or --base mini",
+            hint="give a folder that diffusers' from_pretrained loads, or --base mini",
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BaseRefused(
-            f"{folder} does not hold a pipeline in Stable Diffusion's format ({error})",
-            hint="give a folder that StableDiffusionPipeline.from_pretrained loads, or --base mini",
+            f"{folder} does not hold a pipeline in diffusers' format ({error})",
+            hint="give a folder that diffusers' from_pretrained loads, or --base mini",
         ) from error
     return BaseEntry(
         id=base_id,
         revision=revision,
         folder=folder,
-        adapter=adapter,
+        adapter=family.adapter,
         parameterization=parameterization,
         size=size,
-        recipe=recipe,
-        previews=previews,
+        recipe=family.recipe,
+        previews=family.previews,
         practice=practice,
     )
+
+
+def _unet_size(folder: Path) -> int:
+    """The resolution in px that the UNet's config says the base was made for."""
+    unet = json.loads((folder / "unet" / "config.json").read_text("utf-8"))
+    vae = json.loads((folder / "vae" / "config.json").read_text("utf-8"))
+    return int(unet["sample_size"]) * pixels_per_cell(vae)
+
+
+def _prediction(folder: Path) -> str:
+    """What the scheduler's config says the UNet predicts."""
+    scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text("utf-8"))
+    return _PARAMETERIZATIONS[scheduler.get("prediction_type", "epsilon")]

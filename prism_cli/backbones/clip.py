@@ -12,6 +12,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from prism_cli.backbones import splice
 from prism_cli.backbones.base import Prompt, Rows
+from prism_cli.runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Clip:
         encoder: Path,
         kind: type[CLIPTextModel] | type[CLIPTextModelWithProjection],
     ) -> Clip:
-        """Read both from their folders; what the libraries raise comes through.
+        """Read both from their folders, in fp32; what the libraries raise comes through.
 
         Two things they would make up for, and are errors here: of a folder without a vocabulary
         transformers makes a tokenizer of three tokens, and weights that a file lacks are random.
@@ -57,9 +58,13 @@ class Clip:
             raise ValueError(f"{encoder.name} lacks weights: {min(found['missing_keys'])}")
         return cls(name, CLIPTokenizer.from_pretrained(tokenizer, local_files_only=True), model)
 
-    def frozen(self, device: torch.device) -> Clip:
-        """Itself, on `device`; in fp32, as the gradient of the learned rows runs through it."""
-        self.encoder.to(device, torch.float32).eval().requires_grad_(False)
+    def frozen(self, runtime: Runtime) -> Clip:
+        """Itself, where text is read.
+
+        In fp32 unless memory is short, as the gradient of the learned rows runs through it.
+        """
+        place = runtime.text_device or runtime.device
+        self.encoder.to(place, runtime.text_dtype).eval().requires_grad_(False)
         return self
 
     def read(self, prompts: Sequence[Prompt], rows: Rows) -> Reading:

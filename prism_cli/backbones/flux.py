@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxTransf
 from torch import Generator, Tensor, nn
 from transformers import CLIPTextModel, T5EncoderModel, T5TokenizerFast
 
-from prism_cli.backbones import lora, splice
+from prism_cli.backbones import fitting, lora, splice
 from prism_cli.backbones.base import Conditioning, Prompt, Rows, SamplingPlan
 from prism_cli.backbones.catalog import pixels_per_cell
 from prism_cli.backbones.clip import Clip
@@ -67,18 +68,32 @@ class T5:
     encoder: T5EncoderModel
 
     @classmethod
-    def load(cls, tokenizer: Path, encoder: Path) -> T5:
-        """Read both from their folders; what the libraries raise comes through."""
+    def load(cls, tokenizer: Path, encoder: Path, runtime: Runtime) -> T5:
+        """Read both from their folders; what the libraries raise comes through.
+
+        The encoder in fp32 unless memory is short, as the gradient of the learned rows runs through
+        it; quantized with the transformer, unless it stays on the CPU.
+        """
+        on_device = runtime.text_device in (None, runtime.device)
+        settings = (
+            fitting.quantized(encoder, runtime, transformers.BitsAndBytesConfig)
+            if on_device
+            else {}
+        )
         return cls(
             T5TokenizerFast.from_pretrained(tokenizer, local_files_only=True),
             T5EncoderModel.from_pretrained(
-                encoder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+                encoder,
+                local_files_only=True,
+                use_safetensors=True,
+                dtype=runtime.text_dtype,
+                **settings,
             ),
         )
 
-    def frozen(self, device: torch.device) -> T5:
-        """Itself, on `device`; in fp32, as the gradient of the learned rows runs through it."""
-        self.encoder.to(device, torch.float32).eval().requires_grad_(False)
+    def frozen(self, runtime: Runtime) -> T5:
+        """Itself, where text is read; read in its precision, which quantized weights keep."""
+        self.encoder.to(runtime.text_device or runtime.device).eval().requires_grad_(False)
         return self
 
     def read(self, prompts: Sequence[Prompt], rows: Rows) -> Tensor:
@@ -132,11 +147,10 @@ class FluxBackbone:
         runtime: Runtime,
     ) -> None:
         self.scheduler = scheduler
-        self.device, self.dtype = runtime.device, runtime.dtype
-        self.clip, self.t5 = clip.frozen(runtime.device), t5.frozen(runtime.device)
-        # Read in the runtime's precision: a quantized one could not be cast to it any more.
-        self.transformer = transformer.to(runtime.device).eval().requires_grad_(False)
-        self.vae = vae.to(runtime.device, torch.float32).eval().requires_grad_(False)
+        self.runtime, self.device, self.dtype = runtime, runtime.device, runtime.dtype
+        self.clip, self.t5 = clip.frozen(runtime), t5.frozen(runtime)
+        self.transformer = fitting.fitted_denoiser(transformer, runtime)
+        self.vae = fitting.fitted_vae(vae, runtime)
         self._scale = pixels_per_cell(vae.config)
         self.size_multiple = self._scale * 2  # a token is 2x2 cells
         self.sampler = type(scheduler).__name__.removesuffix("Scheduler")
@@ -165,16 +179,20 @@ class FluxBackbone:
             )
             if vae.config.shift_factor is None:
                 raise ValueError("its autoencoder has no shift_factor")
+            clip = Clip.load(CLIP_L, folder / "tokenizer", folder / "text_encoder", CLIPTextModel)
+            t5 = T5.load(folder / "tokenizer_2", folder / "text_encoder_2", runtime)
+            t5.frozen(runtime)  # out of the RAM, before the transformer is read into it
             return cls(
-                clip=Clip.load(
-                    CLIP_L, folder / "tokenizer", folder / "text_encoder", CLIPTextModel
-                ),
-                t5=T5.load(folder / "tokenizer_2", folder / "text_encoder_2"),
+                clip=clip,
+                t5=t5,
                 transformer=FluxTransformer2DModel.from_pretrained(
                     folder / "transformer",
                     local_files_only=True,
                     use_safetensors=True,
                     dtype=runtime.dtype,
+                    **fitting.quantized(
+                        folder / "transformer", runtime, diffusers.BitsAndBytesConfig
+                    ),
                 ),
                 vae=vae,
                 scheduler=scheduler,
@@ -191,7 +209,8 @@ class FluxBackbone:
     def encode_images(self, images: Tensor) -> Tensor:
         """See `Backbone.encode_images`: shifted as well as scaled."""
         config = self.vae.config
-        mean = self.vae.encode(images.to(self.device, torch.float32)).latent_dist.mode()
+        with fitting.at_work(self.vae, self.runtime):
+            mean = self.vae.encode(images.to(self.device, torch.float32)).latent_dist.mode()
         z_0: Tensor = (mean - config.shift_factor) * config.scaling_factor
         return z_0
 
@@ -200,13 +219,15 @@ class FluxBackbone:
         """See `Backbone.decode_latents`."""
         config = self.vae.config
         mean = z_0.float() / config.scaling_factor + config.shift_factor
-        decoded: Tensor = self.vae.decode(mean).sample
+        with fitting.at_work(self.vae, self.runtime):
+            decoded: Tensor = self.vae.decode(mean).sample
         return decoded.clamp(-1, 1)
 
     def encode_text(self, prompts: Sequence[Prompt], rows: Rows) -> Conditioning:
         """See `Backbone.encode_text`: T5's states, and CLIP's state at the end-of-text token."""
         states, pooled = self.t5.read(prompts, rows), self.clip.read(prompts, rows).end
-        return Conditioning({"t5": states.to(self.dtype), "pooled": pooled.to(self.dtype)})
+        both = {"t5": states, "pooled": pooled}
+        return Conditioning({k: v.to(self.device, self.dtype) for k, v in both.items()})
 
     def word_rows(self, text: str) -> dict[str, Tensor]:
         """See `Backbone.word_rows`."""
@@ -219,6 +240,10 @@ class FluxBackbone:
     def text_room(self) -> dict[str, int]:
         """See `Backbone.text_room`."""
         return {CLIP_L: self.clip.text_room(), T5_XXL: self.t5.text_room()}
+
+    def release_text_encoders(self) -> None:
+        """See `Backbone.release_text_encoders`."""
+        del self.clip, self.t5
 
     def sample_times(self, n: int, rng: Generator) -> Tensor:
         """See `Backbone.sample_times`; here t ~ U(0, 1], fp32."""
@@ -237,6 +262,10 @@ class FluxBackbone:
         return self._velocity(z_t, t, cond, TRAINING_GUIDANCE)
 
     def _velocity(self, z_t: Tensor, t: Tensor, cond: Conditioning, guidance: float) -> Tensor:
+        forward = partial(self._forward, guidance=guidance)
+        return fitting.in_micro_batches(forward, self.runtime.micro_batch, z_t, t, cond)
+
+    def _forward(self, z_t: Tensor, t: Tensor, cond: Conditioning, guidance: float) -> Tensor:
         """The transformer on z_t (B, c, h, w) at t (B,): (B, c, h, w), fp32.
 
         A model without a guidance input (schnell) is called without.

@@ -65,7 +65,9 @@ class SDXLBackbone(UNetBackbone):
                     CLIPTextModelWithProjection,
                 ),
             ]
-            unet, vae, scheduler = load_denoiser(folder)
+            for clip in clips:
+                clip.frozen(runtime)  # out of the RAM, before the next part is read into it
+            unet, vae, scheduler = load_denoiser(folder, runtime)
             return cls(
                 clips=clips,
                 unet=unet,
@@ -94,13 +96,13 @@ class SDXLBackbone(UNetBackbone):
         embeds = torch.cat([clip_l.penultimate, clip_g.penultimate], dim=-1)  # (B, L, d_l + d_g)
         pooled = self.text_encoder_2.text_projection(clip_g.end)
         if self.zero_null:
-            null = torch.tensor([_is_null(prompt) for prompt in prompts], device=self.device)
+            null = torch.tensor([_is_null(prompt) for prompt in prompts], device=embeds.device)
             embeds = embeds.masked_fill(null[:, None, None], 0.0)
             pooled = pooled.masked_fill(null[:, None], 0.0)
-        return Conditioning({"embeds": embeds.to(self.dtype), "pooled": pooled.to(self.dtype)})
+        both = {"embeds": embeds, "pooled": pooled}
+        return Conditioning({k: v.to(self.device, self.dtype) for k, v in both.items()})
 
-    def predict(self, z_t: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
-        """See `Backbone.predict`."""
+    def _forward(self, z_t: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
         added = {"text_embeds": cond.tensors["pooled"], "time_ids": self._time_ids(z_t)}
         predicted: Tensor = self.unet(
             z_t.to(self.dtype),

@@ -17,7 +17,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny, SchedulerMixin, UNet2DCond
 from torch import Generator, Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from prism_cli.backbones import lora
+from prism_cli.backbones import fitting, lora
 from prism_cli.backbones.base import Conditioning, Prompt, Rows, SamplingPlan
 from prism_cli.backbones.catalog import pixels_per_cell
 from prism_cli.backbones.clip import Clip
@@ -29,6 +29,7 @@ from prism_cli.runtime import Runtime
 # a file for a base of one encoder holds one tensor, which other tools take whatever its name, and
 # the width (768 or 1024) tells which of the two encoders it is for.
 CLIP_L = "clip_l"
+LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")  # of self- and cross-attention, in every block
 _PREDICTION = {"epsilon": Parameterization.EPSILON, "v_prediction": Parameterization.V}
 _AUTOENCODERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 
@@ -49,11 +50,10 @@ class UNetBackbone:
     ) -> None:
         self.parameterization = _PREDICTION[scheduler.config.prediction_type]
         self.scheduler = scheduler
-        self.device, self.dtype = runtime.device, runtime.dtype
-        self.clips = [clip.frozen(runtime.device) for clip in clips]  # in the order of `encoders`
-        self.unet = unet.to(runtime.device, runtime.dtype).eval().requires_grad_(False)
-        # In fp32 always: it is small, and SDXL's overflows in fp16.
-        self.vae = vae.to(runtime.device, torch.float32).eval().requires_grad_(False)
+        self.runtime, self.device, self.dtype = runtime, runtime.device, runtime.dtype
+        self.clips = [clip.frozen(runtime) for clip in clips]  # in the order of `encoders`
+        self.unet = fitting.fitted_denoiser(unet.to(runtime.dtype), runtime)
+        self.vae = fitting.fitted_vae(vae, runtime)
         self._alphas_cumprod = scheduler.alphas_cumprod.double()
         self._scale = pixels_per_cell(vae.config)
         self.size_multiple = self._scale * 2 ** (len(unet.config.block_out_channels) - 1)
@@ -67,7 +67,8 @@ class UNetBackbone:
         """
         with loading(folder):
             clip = Clip.load(CLIP_L, folder / "tokenizer", folder / "text_encoder", CLIPTextModel)
-            unet, vae, scheduler = load_denoiser(folder)
+            clip.frozen(runtime)  # out of the RAM, before the next part is read into it
+            unet, vae, scheduler = load_denoiser(folder, runtime)
             return cls(clips=[clip], unet=unet, vae=vae, scheduler=scheduler, runtime=runtime)
 
     @property
@@ -83,7 +84,8 @@ class UNetBackbone:
     @torch.no_grad()
     def encode_images(self, images: Tensor) -> Tensor:
         """See `Backbone.encode_images`."""
-        encoded = self.vae.encode(images.to(self.device, torch.float32))
+        with fitting.at_work(self.vae, self.runtime):
+            encoded = self.vae.encode(images.to(self.device, torch.float32))
         tiny = isinstance(self.vae, AutoencoderTiny)
         z_0 = encoded.latents if tiny else encoded.latent_dist.mode()
         scaled: Tensor = z_0 * self.vae.config.scaling_factor
@@ -92,14 +94,15 @@ class UNetBackbone:
     @torch.no_grad()
     def decode_latents(self, z_0: Tensor) -> Tensor:
         """See `Backbone.decode_latents`."""
-        decoded: Tensor = self.vae.decode(z_0.float() / self.vae.config.scaling_factor).sample
+        with fitting.at_work(self.vae, self.runtime):
+            decoded: Tensor = self.vae.decode(z_0.float() / self.vae.config.scaling_factor).sample
         return decoded.clamp(-1, 1)
 
     def encode_text(self, prompts: Sequence[Prompt], rows: Rows) -> Conditioning:
         """See `Backbone.encode_text`: the encoder's last hidden states."""
         (clip,) = self.clips
         embeds = clip.read(prompts, rows).last  # (B, L, d)
-        return Conditioning({"embeds": embeds.to(self.dtype)})
+        return Conditioning({"embeds": embeds.to(self.device, self.dtype)})
 
     def word_rows(self, text: str) -> dict[str, Tensor]:
         """See `Backbone.word_rows`."""
@@ -112,6 +115,10 @@ class UNetBackbone:
     def text_room(self) -> dict[str, int]:
         """See `Backbone.text_room`."""
         return {clip.name: clip.text_room() for clip in self.clips}
+
+    def release_text_encoders(self) -> None:
+        """See `Backbone.release_text_encoders`."""
+        self.clips = []
 
     def sample_times(self, n: int, rng: Generator) -> Tensor:
         """See `Backbone.sample_times`; the paper's {1, ..., T} is diffusers' {0, ..., T - 1}."""
@@ -130,6 +137,9 @@ class UNetBackbone:
 
     def predict(self, z_t: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
         """See `Backbone.predict`."""
+        return fitting.in_micro_batches(self._forward, self.runtime.micro_batch, z_t, t, cond)
+
+    def _forward(self, z_t: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
         embeds = cond.tensors["embeds"]
         predicted: Tensor = self.unet(z_t.to(self.dtype), t, encoder_hidden_states=embeds).sample
         return predicted.float()
@@ -161,8 +171,8 @@ class UNetBackbone:
             yield z_t
 
     def lora_targets(self) -> tuple[str, ...]:
-        """See `Backbone.lora_targets`: self- and cross-attention of every block."""
-        return ("to_q", "to_k", "to_v", "to_out.0")
+        """See `Backbone.lora_targets`."""
+        return LORA_TARGETS
 
     def add_lora(self, rank: int, rng: Generator) -> list[nn.Parameter]:
         """See `Backbone.add_lora`."""
@@ -194,7 +204,7 @@ def loading(folder: Path) -> Iterator[None]:
 
 
 def load_denoiser(
-    folder: Path,
+    folder: Path, runtime: Runtime
 ) -> tuple[UNet2DConditionModel, AutoencoderKL | AutoencoderTiny, SchedulerMixin]:
     """The UNet, and the autoencoder and scheduler of the classes ``model_index.json`` names."""
     index = json.loads((folder / "model_index.json").read_text("utf-8"))
@@ -204,7 +214,7 @@ def load_denoiser(
         raise TypeError(f"{schedulers.__name__} is not a scheduler")
     return (
         UNet2DConditionModel.from_pretrained(
-            folder / "unet", local_files_only=True, use_safetensors=True
+            folder / "unet", local_files_only=True, use_safetensors=True, dtype=runtime.dtype
         ),
         autoencoder.from_pretrained(folder / "vae", local_files_only=True, use_safetensors=True),
         schedulers.from_pretrained(folder / "scheduler", local_files_only=True),

@@ -8,8 +8,16 @@ from typing import Annotated
 import typer
 
 from prism_cli.cli import render
+from prism_cli.cli.bases import make_sure_of
 from prism_cli.cli.main import app
-from prism_cli.cli.options import BaseOption, JsonFlag, QuietFlag, complete_prompt
+from prism_cli.cli.options import (
+    BaseOption,
+    JsonFlag,
+    QuietFlag,
+    YesDownloadFlag,
+    complete_prompt,
+)
+from prism_cli.cli.planning import tell_download
 from prism_cli.cli.progress import progress
 from prism_cli.errors import Interrupted
 
@@ -59,6 +67,11 @@ def gen_command(
     base: BaseOption = None,
     show: Annotated[bool, typer.Option("--show", help="Show the result in the terminal.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace files of that name.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would be drawn, the time and the room it takes."),
+    ] = False,
+    yes: YesDownloadFlag = False,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
@@ -67,9 +80,14 @@ def gen_command(
     \[name] in the prompt is a concept, \[name:0.7] sets the weight of its LoRA, and
     \[name:residual:0] is what its first photo held besides it. A backslash makes a plain bracket.
     """
-    from prism_cli.services.generate import DrawRequest, generate
-
     render.use(json=json, quiet=quiet)
+    if dry_run:
+        tell_download(base)
+    else:
+        make_sure_of(base, yes)  # before torch is imported, which takes seconds
+    from prism_cli.services.generate import DrawRequest, generate
+    from prism_cli.services.rehearsal import rehearse_drawing
+
     request = DrawRequest(
         prompt=prompt,
         count=count,
@@ -86,12 +104,20 @@ def gen_command(
     )
     try:
         with progress() as on_event:
-            drawn = generate(request, on_event)
+            if dry_run:
+                planned = rehearse_drawing(request, on_event)
+            else:
+                drawn = generate(request, on_event)
     except KeyboardInterrupt:
+        if dry_run:
+            raise Interrupted("the dry run was stopped", hint="nothing was written") from None
         raise Interrupted(
             "the drawing was stopped", hint="run the same command again to start it over"
         ) from None
-    render.drawn(drawn, show)
+    if dry_run:
+        render.drawing_plan(planned)
+    else:
+        render.drawn(drawn, show)
 
 
 def _size(text: str) -> tuple[int, int]:

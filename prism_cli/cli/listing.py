@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prism_cli.cli import render
 from prism_cli.registry.manifest import Manifest
 from prism_cli.registry.store import Entry
 
-_RIGHT = {"photos", "size"}
+if TYPE_CHECKING:
+    from prism_cli.services.bases import BaseInfo, Listing
+    from prism_cli.services.downloads import Pulled
+
+_RIGHT = {"photos", "size", "px", "on disk", "download"}
 
 
 def concepts(entries: Sequence[Entry]) -> None:
@@ -48,6 +52,50 @@ def verified(names: Sequence[str], problems: Mapping[str, str]) -> None:
             render.result(f"{name}: whole")
     if not names:
         render.hint("no concepts to verify")
+
+
+def bases(known: Listing) -> None:
+    """Print a line for each base, and which is the default; only the names when quiet."""
+    if render.style().json:
+        rows = [asdict(base) for base in known.bases]
+        default = {"name": known.default, "why": known.why}
+        render.document("bases", {"bases": rows, "default": default})
+        return
+    if render.style().quiet:
+        for base in known.bases:
+            render.result(base.name)
+        return
+    head = ("name", "what", "px", "here", "on disk", "download", "licence", "")
+    for line in _table([head, *map(_base_cells, known.bases)]):
+        render.result(line)
+    for base in known.bases:
+        if base.problem:
+            render.hint(f"{base.name} cannot be used: {base.problem}")
+    render.hint(f"without --base: {known.default} ({known.why})")
+    if not all(base.here for base in known.bases):
+        render.hint("get one with: prism bases pull NAME")
+
+
+def pulled(base: Pulled) -> None:
+    """Print where a base is now; only its folder when quiet."""
+    if render.style().json:
+        render.document("bases pull", asdict(base))
+    elif render.style().quiet:
+        render.result(str(base.folder))
+    else:
+        render.facts(
+            {
+                "base": base.name,
+                "revision": base.revision,
+                "folder": f"{base.folder} ({render.size(base.size)})",
+                "downloaded": render.size(base.downloaded),
+            }
+        )
+        if base.downloaded:
+            done = f"{base.name} is here and checked"
+        else:
+            done = f"{base.name} was here already"
+        render.done(done, f"prism train PHOTOS --name NAME --base {base.name}")
 
 
 def content(entry: Entry) -> dict[str, Any]:
@@ -101,11 +149,15 @@ def _stage(metrics: Mapping[str, float | int | str], stage: str) -> str:
 
 
 def _lines(entries: Sequence[Entry]) -> list[str]:
-    """The listing in aligned columns.
+    head = ("name", "kind", "base", "photos", "size", "created")
+    return _table([head, *map(_cells, entries)])
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows, the first of them names, in aligned columns.
 
     Made without rich: to import it and lay out 100 rows takes longer than to read the registry.
     """
-    rows = [("name", "kind", "base", "photos", "size", "created"), *map(_cells, entries)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     right = [name in _RIGHT for name in rows[0]]
     return [
@@ -115,6 +167,19 @@ def _lines(entries: Sequence[Entry]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
+
+
+def _base_cells(base: BaseInfo) -> tuple[str, ...]:
+    return (
+        base.name,
+        base.what,
+        str(base.size or ""),
+        "yes" if base.here else "no",
+        "" if base.disk is None else render.size(base.disk),
+        "" if base.here or base.download is None else render.size(base.download),
+        base.licence or "",
+        "accept first" if base.gated and not base.here else "",
+    )
 
 
 def _cells(entry: Entry) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
-from typer.main import get_command_from_info
+from typer.main import get_command_from_info, get_group_from_info
 
 from prism_cli import __version__
 from prism_cli.cli import render
@@ -29,6 +29,7 @@ COMMANDS = {
     "export": "concepts",
     "import": "concepts",
     "verify": "concepts",
+    "bases": "bases",
     "completion": "completion",
 }
 
@@ -52,6 +53,14 @@ class PrismGroup(TyperGroup):
             if info.name in wanted and info.name not in self.commands:
                 self.commands[info.name] = get_command_from_info(
                     info, pretty_exceptions_short=False, rich_markup_mode="rich"
+                )
+        for group in app.registered_groups:
+            if group.name in wanted and group.name not in self.commands:
+                self.commands[group.name] = get_group_from_info(
+                    group,
+                    pretty_exceptions_short=False,
+                    suggest_commands=True,
+                    rich_markup_mode="rich",
                 )
         return super().get_command(ctx, cmd_name)
 
@@ -108,6 +117,8 @@ def main() -> None:
     # OpenMP's threads spin while they wait for each other. Beside any other busy process that makes
     # a training several times slower (benchmarks/README.md), so they sleep, unless told otherwise.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Else huggingface_hub tells the Hub what is installed here, and which program started it.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     if isinstance(sys.stdout, io.TextIOWrapper):  # a caption may not fit the terminal's encoding
         sys.stdout.reconfigure(errors="backslashreplace")
     app(prog_name="prism")

@@ -28,6 +28,13 @@ def complete_prompt(incomplete: str) -> list[str]:
     return [f"{before}[{name}]" for name in complete_concept(begun)]
 
 
+def complete_base(incomplete: str) -> list[str]:
+    """The bases that have a name of their own; a path is completed by the shell."""
+    from prism_cli.services.bases import short_names
+
+    return [name for name in short_names() if name.startswith(incomplete)]
+
+
 ConceptName = Annotated[
     str, typer.Argument(metavar="NAME", help="A concept's name.", autocompletion=complete_concept)
 ]
@@ -36,6 +43,9 @@ QuietFlag = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print names or paths only, no progress.")
 ]
 YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+YesDownloadFlag = Annotated[
+    bool, typer.Option("--yes", "-y", help="Download a base that is not here without asking.")
+]
 ForceFlag = Annotated[
     bool,
     typer.Option(
@@ -46,7 +56,8 @@ BaseOption = Annotated[
     str | None,
     typer.Option(
         "--base",
-        metavar="NAME|FOLDER",
-        help="mini, or a folder with a pipeline in Stable Diffusion's format.",
+        metavar="BASE",
+        help="A name from `prism bases`, OWNER/NAME of the Hub, or a pipeline's folder.",
+        autocompletion=complete_base,
     ),
 ]

@@ -74,9 +74,9 @@ class _Log:
     def __call__(self, event: Event) -> None:
         console = render.err()
         match event:
-            case StageBegan(stage, total, step):
+            case StageBegan(stage, total, step, unit):
                 self.total = total
-                steps = f"{total} step{'' if total == 1 else 's'}"
+                steps = f"{total} {unit}{'s' if unit == 'step' and total != 1 else ''}"
                 console.print(f"{stage}: {steps}" + (f", from step {step}" if step else ""))
             case StageMoved(stage, step, losses):
                 if step % max(self.total // 10, 1) == 0:
@@ -100,6 +100,7 @@ def _bar() -> Iterator[OnEvent]:
         TextColumn("{task.description:>8}"),
         BarColumn(bar_width=28),
         MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}"),
         TimeElapsedColumn(),
         TextColumn("eta"),
         TimeRemainingColumn(),
@@ -110,8 +111,11 @@ def _bar() -> Iterator[OnEvent]:
 
         def sink(event: Event) -> None:
             match event:
-                case StageBegan(stage, total, step):
-                    task[stage] = bars.add_task(stage, total=total, completed=step, losses="")
+                case StageBegan(stage, total, step, unit):
+                    shown = "" if unit == "step" else unit
+                    task[stage] = bars.add_task(
+                        stage, total=total, completed=step, unit=shown, losses=""
+                    )
                 case StageMoved(stage, step, losses):
                     bars.update(task[stage], completed=step, losses=_losses(losses))
                 case StageEnded(stage, step, _):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from prism_cli.services.generate import DrawResult
-    from prism_cli.services.rehearsal import Plan
+    from prism_cli.services.rehearsal import DrawingPlan, Fit, Plan
     from prism_cli.services.train import TrainResult
 
 JSON_FORMAT = 1  # of every object that --json prints; docs/reference.md
@@ -158,7 +158,8 @@ def trained(learned: TrainResult) -> None:
             "base": learned.base,
             "photos": f"{learned.photos_used} used, {learned.photos_left_out} left out",
             "training": "\n".join(stages),
-            "cost": f"{learned.seconds:.0f} s, {size(learned.peak_memory)} of memory at most",
+            "cost": f"{learned.seconds:.0f} s, {size(learned.peak_memory)} of memory at most"
+            + _against(learned.planned_memory),
         }
     )
     done(f"{learned.name} is learned", f'prism gen "A [{learned.name}] box" -n 4')
@@ -172,15 +173,51 @@ def plan(planned: Plan) -> None:
     facts(
         {
             "concept": f"[{planned.name}]",
-            "archive": f"{planned.path} (about {size(planned.archive_size)})",
+            "archive": f"{planned.path} (at most {size(planned.archive_size)})",
             "photos": f"{planned.photos_used} used, {planned.photos_left_out} left out",
-            "base": f"{planned.base} at {planned.size} px, {planned.precision} on {planned.device}",
             "steps": ", ".join(f"{k} up to {v}" for k, v in planned.steps.items()),
-            "time": f"about {planned.seconds:.0f} s, timed on this machine just now",
-            "memory": f"about {size(planned.memory)}",
+            **_fit(planned.fit),
         }
     )
     hint("nothing was written; the same command without --dry-run does it")
+
+
+def drawing_plan(planned: DrawingPlan) -> None:
+    """Print what would be drawn, and what it would take."""
+    if _style.json:
+        document("gen", {"plan": asdict(planned)})
+        return
+    facts(
+        {
+            "pictures": "\n".join(str(path) for path in planned.paths),
+            "steps": f"{planned.steps} at guidance {planned.guidance:g}",
+            **_fit(planned.fit),
+        }
+    )
+    hint("nothing was written; the same command without --dry-run does it")
+
+
+def _fit(fit: Fit) -> dict[str, str]:
+    """How a base is fitted to the machine, phase by phase, and why."""
+    width, height = fit.size
+    phases = ", ".join(f"{name} {size(count)}" for name, count in fit.phases.items())
+    if fit.timed:
+        time = f"about {duration(fit.seconds)}, timed on this machine just now"
+    else:
+        time = f"at least {duration(fit.seconds)}: the arithmetic, at this machine's best speed"
+    where = "RAM" if fit.device == "cpu" else f"{fit.device} memory"
+    return {
+        "base": f"{fit.base} at {width}x{height} px, {fit.precision} on {fit.device}",
+        "choices": "\n".join(fit.decided) or "all at once: it fits",
+        where: f"about {size(fit.memory)} at most ({phases})",
+        **({"RAM": f"about {size(fit.ram)}"} if fit.ram else {}),
+        "disk": f"{size(fit.disk)} for the base, which is here; nothing to download",
+        "time": time,
+    }
+
+
+def _against(planned: int | None) -> str:
+    return "" if planned is None else f" (planned: {size(planned)})"
 
 
 def drawn(result_: DrawResult, show: bool) -> None:
@@ -192,6 +229,8 @@ def drawn(result_: DrawResult, show: bool) -> None:
         result(str(one.path))
     if result_.sheet is not None and not _style.quiet:
         result(str(result_.sheet))
+    if result_.planned_memory is not None:
+        hint(f"{size(result_.peak_memory)} of memory at most{_against(result_.planned_memory)}")
     if show:
         shown = result_.sheet or result_.pictures[0].path
         picture(shown.read_bytes())
@@ -227,6 +266,13 @@ def size(count: float) -> str:
             break
         count /= 1000
     return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """A time for people: 40 s, 12 min, 1.5 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def ended(how: str) -> str:

@@ -9,8 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from prism_cli.cli import render
+from prism_cli.cli.bases import make_sure_of
 from prism_cli.cli.main import app
-from prism_cli.cli.options import BaseOption, ForceFlag, JsonFlag, QuietFlag
+from prism_cli.cli.options import BaseOption, ForceFlag, JsonFlag, QuietFlag, YesDownloadFlag
+from prism_cli.cli.planning import tell_download
 from prism_cli.cli.progress import progress
 from prism_cli.errors import Interrupted
 from prism_cli.settings import limits
@@ -61,6 +63,7 @@ def train_command(
         bool,
         typer.Option("--dry-run", help="Say what would be done, the time and the room it takes."),
     ] = False,
+    yes: YesDownloadFlag = False,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
     token_steps: Annotated[
@@ -101,12 +104,16 @@ def train_command(
     A photo's caption, photo.txt beside photo.jpg, helps to tell the concept from the rest.
     Stopped with Ctrl-C, the same command goes on from where it was.
     """
+    render.use(json=json, quiet=quiet)
+    if dry_run:
+        tell_download(base)
+    else:
+        make_sure_of(base, yes)  # before torch is imported, which takes seconds
     from prism_cli.services.prepare import TrainRequest
     from prism_cli.services.rehearsal import rehearse
     from prism_cli.services.settings_file import read_settings
     from prism_cli.services.train import train
 
-    render.use(json=json, quiet=quiet)
     flags = {
         "tokens.steps": token_steps,
         "tokens.lr": token_lr,

@@ -1,4 +1,4 @@
-"""Draw pictures of parsed prompts with a loaded base; what `gen` and every preview share."""
+"""Draw pictures of encoded prompts with a loaded base; what `gen` and every preview share."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from prism_cli.backbones.base import Backbone, Prompt, Rows, SamplingPlan
-from prism_cli.method.conditions import NULL
+from prism_cli.backbones.base import Backbone, Conditioning, SamplingPlan
 from prism_cli.services.pictures import to_pictures
 
 
@@ -22,19 +21,16 @@ class Progress:
 
 def draw(
     backbone: Backbone,
-    prompts: Sequence[Prompt],
+    cond: Conditioning,
+    null: Conditioning,
     seeds: Sequence[int],
-    rows: Rows,
     plan: SamplingPlan,
-    *,
-    negative: Prompt = NULL,
 ) -> Iterator[Progress]:
-    """Draw one picture per prompt and seed, as one batch: yields after every step.
+    """Draw one picture per condition and seed, as one batch: yields after every step.
 
-    Each picture starts from its own seed, so that it can be drawn again alone.
+    null: what guidance leads away from, as many. Each picture starts from its own seed, so that it
+    can be drawn again alone.
     """
-    cond = backbone.encode_text(prompts, rows)
-    null = backbone.encode_text([negative] * len(prompts), rows)
     z_T = backbone.initial_noise(plan.size, seeds)
     for step, z_t in enumerate(backbone.sample(cond, null, z_T, plan), start=1):  # noqa: B007
         if step < plan.steps:

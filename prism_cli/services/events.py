@@ -27,11 +27,15 @@ class PhotoNote:
 
 @dataclass(frozen=True, slots=True)
 class StageBegan:
-    """A stage of `total` steps begins, at `step` if it goes on from a checkpoint."""
+    """A stage of `total` steps begins, at `step` if it goes on from a checkpoint.
+
+    unit: "MB" where what is counted is not steps.
+    """
 
     stage: str
     total: int
     step: int = 0
+    unit: Literal["step", "MB"] = "step"
 
 
 @dataclass(frozen=True, slots=True)

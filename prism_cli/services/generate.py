@@ -13,14 +13,17 @@ from PIL import Image
 from prism_cli.backbones import catalog
 from prism_cli.backbones.base import Backbone, EncoderRows, SamplingPlan, Slot
 from prism_cli.backbones.catalog import BaseEntry
+from prism_cli.backbones.footprint import Footprint
 from prism_cli.errors import NameTaken, OptionRefused, PromptRefused, storage
 from prism_cli.files import write_whole
 from prism_cli.reports.contact_sheet import as_tile, contact_sheet
-from prism_cli.runtime import detect
+from prism_cli.runtime import Runtime, detect, peak_memory
 from prism_cli.services.concept_archive import check_tokens_fit, unpack_lora, unpack_tokens
 from prism_cli.services.drawing import draw
 from prism_cli.services.events import Note, OnEvent, StageBegan, StageEnded, StageMoved, ignore
 from prism_cli.services.introductions import introduce
+from prism_cli.services.memory_needs import Work
+from prism_cli.services.memory_plan import fit
 from prism_cli.services.picture_metadata import PictureRecord, read_record, text_chunks
 from prism_cli.services.pictures import png
 from prism_cli.services.scene import Scene, learned_digest, read_scene
@@ -61,19 +64,86 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawResult:
-    """What was drawn. sheet: all of it on one picture, when there is more than one."""
+    """What was drawn. sheet: all of it on one picture, when there is more than one.
+
+    planned_memory: None for the practice base, which fits anywhere.
+    """
 
     pictures: tuple[Drawn, ...]
     sheet: Path | None
     base: str
     prompt: str
+    peak_memory: int
+    planned_memory: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """Everything that is known before the base is loaded. targets: a file for each seed."""
+
+    request: DrawRequest
+    prompt: str
+    scene: Scene
+    runtime: Runtime
+    plan: SamplingPlan
+    seeds: list[int]
+    targets: list[Path]
+
+    @property
+    def batch(self) -> int:
+        """Pictures drawn at once, at most."""
+        return min(self.scene.entry.recipe.drawing.batch, len(self.seeds))
+
+    @property
+    def work(self) -> Work:
+        """What the drawing asks of its base."""
+        recipe = self.scene.entry.recipe
+        return Work(
+            size=self.plan.size,
+            recipe=replace(recipe, drawing=replace(recipe.drawing, steps=self.plan.steps)),
+            pictures=self.batch,
+            guided=self.plan.guidance != 1,
+        )
 
 
 def generate(request: DrawRequest, on_event: OnEvent = ignore) -> DrawResult:
     """Draw `request.count` pictures, each from its own seed, and write them beside a contact sheet.
 
-    Raises ConceptNotFound, PromptRefused, BaseMismatch, OptionRefused, NameTaken, StorageFailed.
+    Raises ConceptNotFound, PromptRefused, BaseMismatch, OptionRefused, NameTaken, TooLarge,
+    StorageFailed.
     """
+    drawing = prepare_drawing(request, on_event)
+    request, scene, plan = drawing.request, drawing.scene, drawing.plan
+    runtime, fitted = drawing.runtime, None
+    if not scene.entry.practice:  # which is smaller than the libraries that load it
+        fitted = fit(Footprint(scene.entry.folder), drawing.work, on_event)
+        runtime = fitted.runtime(runtime.device)
+    for folder in {path.parent for path in drawing.targets}:
+        with storage("write", folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    backbone = catalog.load(scene.entry, runtime)
+    catalog.remember(scene.entry)
+    drawn: list[Drawn] = []
+    tiles: list[Image.Image] = []
+    for picture in _draw_all(backbone, drawing, on_event):  # kept as they come
+        seed, path = drawing.seeds[len(drawn)], drawing.targets[len(drawn)]
+        record = _record(request, scene, seed, plan, backbone.sampler)
+        write_whole(path, png(picture, text_chunks(record)))
+        drawn.append(Drawn(path, seed))
+        tiles.append(as_tile(picture))
+    sheet = _write_sheet(tiles, drawn, request.force) if len(drawn) > 1 else None
+    return DrawResult(
+        pictures=tuple(drawn),
+        sheet=sheet,
+        base=scene.entry.id,
+        prompt=drawing.prompt,
+        peak_memory=peak_memory(),
+        planned_memory=fitted.device_bytes if fitted else None,
+    )
+
+
+def prepare_drawing(request: DrawRequest, on_event: OnEvent = ignore) -> Drawing:
+    """Check everything that can be checked before a weight is loaded, and say what was chosen."""
     replayed = read_record(request.replay) if request.replay else None
     if replayed is not None:
         request = _filled(request, replayed)
@@ -94,26 +164,17 @@ def generate(request: DrawRequest, on_event: OnEvent = ignore) -> DrawResult:
     runtime = detect()
     introduce(scene.entry, _why(request, scene), runtime, on_event)
     plan = _plan(request, scene.entry)
+    _check_size(plan, Footprint(scene.entry.folder).size_multiple())
     first = secrets.randbelow(MAX_SEED - request.count) if request.seed is None else request.seed
     seeds = [(first + k) % (MAX_SEED + 1) for k in range(request.count)]
-    targets = output_paths(request, list(scene.archives), seeds)
-    for folder in {path.parent for path in targets}:
-        with storage("write", folder):
-            folder.mkdir(parents=True, exist_ok=True)
-    backbone = catalog.load(scene.entry, runtime)
-    _check_size(plan, backbone)
-    catalog.remember(scene.entry)
-    drawn: list[Drawn] = []
-    tiles: list[Image.Image] = []
-    for picture in _draw_all(backbone, scene, seeds, plan, on_event):  # kept as they come
-        seed, path = seeds[len(drawn)], targets[len(drawn)]
-        record = _record(request, scene, seed, plan, backbone.sampler)
-        write_whole(path, png(picture, text_chunks(record)))
-        drawn.append(Drawn(path, seed))
-        tiles.append(as_tile(picture))
-    sheet = _write_sheet(tiles, drawn, request.force) if len(drawn) > 1 else None
-    return DrawResult(
-        pictures=tuple(drawn), sheet=sheet, base=scene.entry.id, prompt=request.prompt
+    return Drawing(
+        request=request,
+        prompt=request.prompt,
+        scene=scene,
+        runtime=runtime,
+        plan=plan,
+        seeds=seeds,
+        targets=output_paths(request, list(scene.archives), seeds),
     )
 
 
@@ -144,10 +205,12 @@ def output_paths(request: DrawRequest, names: Sequence[str], seeds: Sequence[int
     return targets
 
 
-def _draw_all(
-    backbone: Backbone, scene: Scene, seeds: Sequence[int], plan: SamplingPlan, on_event: OnEvent
-) -> Iterator[Image.Image]:
-    """Draw the scene once per seed, in batches; BaseMismatch if a concept does not fit the base."""
+def _draw_all(backbone: Backbone, drawing: Drawing, on_event: OnEvent) -> Iterator[Image.Image]:
+    """Draw the scene once per seed, in batches; BaseMismatch if a concept does not fit the base.
+
+    Its two prompts are read once, and the text encoders are let go.
+    """
+    scene, plan = drawing.scene, drawing.plan
     rows: dict[Slot, EncoderRows] = {}
     for archive in scene.archives.values():
         tokens = unpack_tokens(archive)
@@ -158,12 +221,16 @@ def _draw_all(
         for name, archive in scene.archives.items()
     }
     backbone.attach_loras({name: lora for name, lora in loras.items() if lora[0]})
-    batch = scene.entry.recipe.drawing.batch
-    batches = [seeds[k : k + batch] for k in range(0, len(seeds), batch)]
+    cond = backbone.encode_text([scene.prompt], rows)
+    null = backbone.encode_text([scene.negative], rows)
+    backbone.release_text_encoders()
+    batches = [
+        drawing.seeds[k : k + drawing.batch] for k in range(0, len(drawing.seeds), drawing.batch)
+    ]
     on_event(StageBegan(STAGE, plan.steps * len(batches)))
     for k, some in enumerate(batches):
-        prompts = [scene.prompt] * len(some)
-        for progress in draw(backbone, prompts, some, rows, plan, negative=scene.negative):
+        each = [0] * len(some)
+        for progress in draw(backbone, cond.take(each), null.take(each), some, plan):
             on_event(StageMoved(STAGE, k * plan.steps + progress.step))
             yield from progress.pictures
     on_event(StageEnded(STAGE, plan.steps * len(batches), "done"))
@@ -197,8 +264,7 @@ def _plan(request: DrawRequest, entry: BaseEntry) -> SamplingPlan:
     )
 
 
-def _check_size(plan: SamplingPlan, backbone: Backbone) -> None:
-    multiple = backbone.size_multiple
+def _check_size(plan: SamplingPlan, multiple: int) -> None:
     if any(side < multiple or side % multiple or side > 4096 for side in plan.size):
         raise OptionRefused(
             f"a picture of {plan.size[1]}x{plan.size[0]} px cannot be drawn on this base",

@@ -14,6 +14,6 @@ def introduce(entry: BaseEntry, why: str, runtime: Runtime, on_event: OnEvent) -
         on_event(
             Note(
                 f"{entry.id} is the embedded practice base: it draws {entry.size} px icons and "
-                "knows no photographs; for real ones name a Stable Diffusion folder with --base"
+                "knows no photographs; for real ones name another with --base (prism bases)"
             )
         )

@@ -13,7 +13,6 @@ from typing import Any, Literal
 import torch
 
 from prism_cli import __version__, paths
-from prism_cli.backbones import catalog
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.captioners.base import Caption
 from prism_cli.captioners.sidecar import PLAIN, SidecarCaptioner
@@ -21,6 +20,7 @@ from prism_cli.errors import InvalidName, NameTaken
 from prism_cli.names import as_name, check_name
 from prism_cli.registry.store import Registry
 from prism_cli.runtime import Runtime, detect
+from prism_cli.services.bases import choose
 from prism_cli.services.events import Note, OnEvent, PhotoNote, ignore
 from prism_cli.services.introductions import introduce
 from prism_cli.services.photos import Intake, take_in
@@ -81,10 +81,9 @@ def prepare(request: TrainRequest, on_event: OnEvent = ignore) -> Prepared:
             f"there is a concept called {name!r}",
             hint="choose another --name, or replace it with --force",
         )
-    entry = catalog.resolve(request.base)
     runtime = detect()
+    entry, why = choose(request.base, cuda=runtime.device.type == "cuda")
     settings = resolve(entry.recipe, request.file, request.flags)
-    why = "named with --base" if request.base else "no other was named with --base"
     introduce(entry, why, runtime, on_event)
     intake = take_in(
         request.folder,

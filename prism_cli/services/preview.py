@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from prism_cli.backbones.base import Backbone, Prompt, SamplingPlan
+from prism_cli.backbones.base import Backbone, Conditioning, Prompt, SamplingPlan
 from prism_cli.backbones.catalog import BaseEntry
-from prism_cli.method.conditions import target_slot
-from prism_cli.method.tokens import ConceptTokens
+from prism_cli.method.conditions import NULL, target_slot
 from prism_cli.reports.contact_sheet import contact_sheet
 from prism_cli.services.drawing import draw
 from prism_cli.services.events import OnEvent, StageBegan, StageEnded, StageMoved
@@ -19,20 +18,26 @@ STAGE = "preview"
 _SEED = 0  # the same noise for every concept, so that two previews compare
 
 
+def preview_prompts(entry: BaseEntry, concept: str) -> tuple[Prompt, ...]:
+    """What a preview needs encoded: the base's prompts with the concept in them, and null."""
+    return (*(_with_concept(template, concept) for template in entry.previews), NULL)
+
+
 def draw_preview(
-    backbone: Backbone, tokens: ConceptTokens, entry: BaseEntry, on_event: OnEvent
+    backbone: Backbone, conditions: Conditioning, entry: BaseEntry, on_event: OnEvent
 ) -> bytes:
-    """Draw the base's preview prompts with the concept in them: one PNG."""
+    """Draw what `preview_prompts` became: one PNG."""
     plan = SamplingPlan(
         steps=entry.recipe.drawing.steps,
         guidance=entry.recipe.drawing.guidance,
         size=(entry.size, entry.size),
     )
-    prompts = [_with_concept(template, tokens.concept) for template in entry.previews]
-    seeds = range(_SEED, _SEED + len(prompts))
+    count = len(conditions) - 1
+    cond, null = conditions.take(range(count)), conditions.take([count] * count)
+    seeds = range(_SEED, _SEED + count)
     on_event(StageBegan(STAGE, plan.steps))
     pictures: Sequence[Image.Image] = ()
-    for progress in draw(backbone, prompts, seeds, tokens.rows(), plan):
+    for progress in draw(backbone, cond, null, seeds, plan):
         on_event(StageMoved(STAGE, progress.step))
         pictures = progress.pictures
     on_event(StageEnded(STAGE, plan.steps, "done"))

@@ -1,4 +1,8 @@
-"""`prism train --dry-run`: the plan, with a time and a size that were measured, not guessed."""
+"""`--dry-run`: what a command would do and take. No weight of a base is read for it.
+
+The practice base is the exception in training: it is part of prism and small, so that a few steps
+of it are simply taken and timed.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,16 @@ from statistics import median
 
 from prism_cli import paths
 from prism_cli.backbones import catalog
-from prism_cli.runtime import peak_memory
+from prism_cli.backbones.catalog import BaseEntry
+from prism_cli.backbones.footprint import Footprint
+from prism_cli.runtime import Runtime
+from prism_cli.services.effort import least_seconds
 from prism_cli.services.events import Event, OnEvent, StageMoved, ignore
-from prism_cli.services.prepare import TrainRequest, prepare
-from prism_cli.services.train import training_run
+from prism_cli.services.generate import DrawRequest, prepare_drawing
+from prism_cli.services.memory_needs import Work
+from prism_cli.services.memory_plan import MemoryPlan, choose_here
+from prism_cli.services.prepare import Prepared, TrainRequest, prepare
+from prism_cli.services.train import training_run, work_of
 from prism_cli.services.training_run import LORA, TOKENS
 from prism_cli.settings import Recipe
 
@@ -24,51 +34,131 @@ _STEPS = 4  # per stage; the first is slower than the rest and is not counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a training would do. seconds: up to the caps, but the preview. memory: in bytes."""
+class Fit:
+    """How the base is fitted to the machine. Bytes and seconds.
 
+    phases: what each takes. ram: beside the device's own memory, else 0. decided: why, a sentence a
+    choice. disk: of the base's files. timed: whether `seconds` was; else it is the least that the
+    arithmetic takes.
+    """
+
+    base: str
+    size: tuple[int, int]  # width, height
+    device: str
+    precision: str
+    phases: Mapping[str, int]
+    memory: int
+    ram: int
+    decided: tuple[str, ...]
+    disk: int
+    seconds: float
+    timed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a training would do: steps up to the caps, by stage; archive_size at most."""
+
+    fit: Fit
     name: str
     path: Path
     photos_used: int
     photos_left_out: int
-    base: str
-    size: int  # pixels
-    device: str
-    precision: str
     steps: Mapping[str, int]
-    seconds: float
-    memory: int
     archive_size: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawingPlan:
+    """What would be drawn, and where it would be written."""
+
+    fit: Fit
+    paths: tuple[Path, ...]
+    steps: int
+    guidance: float
+
+
 def rehearse(request: TrainRequest, on_event: OnEvent = ignore) -> Plan:
-    """Take a few steps of each stage, time them, and keep nothing."""
+    """Plan a training, and keep nothing."""
     began = time.monotonic()
     prepared = prepare(request, on_event)
+    footprint, work = Footprint(prepared.entry.folder), work_of(prepared)
+    plan = choose_here(footprint, work)
+    runtime = plan.runtime(prepared.runtime.device)
+    recipe = prepared.settings.recipe
+    if prepared.entry.practice:
+        seconds = _timed(prepared, began, on_event)
+    else:
+        seconds = least_seconds(footprint, plan.way, work, runtime)
+    trained = footprint.denoise(work.size, plan.way.precision, "lora", rank=recipe.finetuning.rank)
+    rows = (1 + work.photos) * footprint.prompt_size
+    return Plan(
+        fit=_described(
+            prepared.entry, footprint, plan, work, runtime, seconds, timed=prepared.entry.practice
+        ),
+        name=prepared.name,
+        path=paths.concepts_dir() / f"{prepared.name}.prism",
+        photos_used=work.photos,
+        photos_left_out=sum(not finding.used for finding in prepared.intake.findings),
+        steps={TOKENS: recipe.tokens.steps, LORA: recipe.finetuning.steps},
+        archive_size=4 * (rows + (trained.trainable if recipe.finetuning.steps else 0)),
+    )
+
+
+def rehearse_drawing(request: DrawRequest, on_event: OnEvent = ignore) -> DrawingPlan:
+    """Plan a drawing."""
+    drawing = prepare_drawing(request, on_event)
+    footprint, work = Footprint(drawing.scene.entry.folder), drawing.work
+    plan = choose_here(footprint, work)
+    runtime = plan.runtime(drawing.runtime.device)
+    batches = -(-len(drawing.seeds) // work.pictures)
+    seconds = batches * least_seconds(footprint, plan.way, work, runtime)
+    return DrawingPlan(
+        fit=_described(drawing.scene.entry, footprint, plan, work, runtime, seconds, timed=False),
+        paths=tuple(drawing.targets),
+        steps=drawing.plan.steps,
+        guidance=drawing.plan.guidance,
+    )
+
+
+def _described(
+    entry: BaseEntry,
+    footprint: Footprint,
+    plan: MemoryPlan,
+    work: Work,
+    runtime: Runtime,
+    seconds: float,
+    *,
+    timed: bool,
+) -> Fit:
+    quantization = plan.way.quantization
+    return Fit(
+        base=entry.id,
+        size=(work.size[1], work.size[0]),
+        device=runtime.device.type,
+        precision=quantization.value if quantization else plan.way.precision,
+        phases={name: need.device for name, need in plan.phases.items()},
+        memory=plan.device_bytes,
+        ram=plan.ram_bytes,
+        decided=plan.decided,
+        disk=footprint.disk_bytes(),
+        seconds=seconds,
+        timed=timed,
+    )
+
+
+def _timed(prepared: Prepared, began: float, on_event: OnEvent) -> float:
+    """Seconds of a whole training but its preview: a few steps of each stage are taken."""
     backbone = catalog.load(prepared.entry, prepared.runtime)
     run = training_run(prepared, backbone, datetime.now(UTC), on_event)
     timer = _Timer()
     with tempfile.TemporaryDirectory() as folder:
         run.recipe, run.on_event = _short(run.recipe), timer
         run.checkpoint_path = Path(folder) / "rehearsal.safetensors"
-        trained = run.run()
+        run.run()
     full = prepared.settings.recipe
     steps = {TOKENS: full.tokens.steps, LORA: full.finetuning.steps}
-    tensors = [*trained.tokens.parameters(), *trained.lora.values()]
-    return Plan(
-        name=prepared.name,
-        path=paths.concepts_dir() / f"{prepared.name}.prism",
-        photos_used=len(prepared.intake.photos),
-        photos_left_out=sum(not finding.used for finding in prepared.intake.findings),
-        base=prepared.entry.id,
-        size=prepared.entry.size,
-        device=prepared.runtime.device.type,
-        precision=str(prepared.runtime.dtype).removeprefix("torch."),
-        steps=steps,
-        seconds=time.monotonic() - began + timer.remaining(full, steps),
-        memory=peak_memory(),
-        archive_size=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
-    )
+    return time.monotonic() - began + timer.remaining(full, steps)
 
 
 def _short(recipe: Recipe) -> Recipe:

@@ -14,7 +14,10 @@ from prism_cli.errors import BaseMismatch, PromptRefused
 from prism_cli.placeholders import Mention
 from prism_cli.registry.archive import Archive
 from prism_cli.registry.store import Registry
+from prism_cli.services.bases import choose
 from prism_cli.services.concept_archive import unpack_tokens
+
+NO_BASE = ("mini", "")  # no picture's base: those have a revision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +36,13 @@ def read_scene(
     negative: str,
     scale: float | None,
     base: str | None,
-    otherwise: tuple[str, str] = ("mini", ""),
+    otherwise: tuple[str, str] = NO_BASE,
 ) -> Scene:
     """Find the concepts that the prompts name, and the one base that all of them belong to.
 
     scale: of every LoRA whose weight no prompt gives. base: what `--base` named, if anything.
-    otherwise: id and revision of the base to draw on where no concept and no `--base` says.
+    otherwise: id and revision of the base to draw on where no concept and no `--base` says;
+    `NO_BASE` for this machine's default.
     Raises ConceptNotFound, PromptRefused, BaseMismatch, BaseNotFound, ArchiveRefused.
     """
     pieces, avoided = placeholders.parse(prompt), placeholders.parse(negative)
@@ -70,7 +74,9 @@ def _common_base(
 ) -> BaseEntry:
     """The base of every concept; where there is none, the one asked for, or else `otherwise`."""
     if not archives:
-        return catalog.resolve(asked) if asked else catalog.resolve_trained(*otherwise)
+        if asked or otherwise == NO_BASE:
+            return choose(asked, cuda=True)[0]
+        return catalog.resolve_trained(*otherwise)
     (first, archive), *rest = archives.items()
     base = archive.manifest.base
     for name, other in rest:

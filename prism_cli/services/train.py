@@ -15,16 +15,19 @@ from torch import Tensor
 from prism_cli import paths
 from prism_cli.backbones import catalog
 from prism_cli.backbones.base import Backbone
+from prism_cli.backbones.footprint import Footprint
 from prism_cli.method.tokens import residual_room
 from prism_cli.registry.store import Registry
 from prism_cli.runtime import peak_memory
 from prism_cli.services import checkpoint
 from prism_cli.services.concept_archive import pack_concept
 from prism_cli.services.events import Note, OnEvent, ignore
+from prism_cli.services.memory_needs import Work
+from prism_cli.services.memory_plan import MemoryPlan, fit
 from prism_cli.services.photos import Photo, views
 from prism_cli.services.pictures import to_tensor
 from prism_cli.services.prepare import Prepared, TrainRequest, prepare
-from prism_cli.services.preview import draw_preview
+from prism_cli.services.preview import draw_preview, preview_prompts
 from prism_cli.services.training_run import StageOutcome, TrainingRun
 
 
@@ -41,6 +44,7 @@ class TrainResult:
     outcomes: Mapping[str, StageOutcome]
     seconds: float
     peak_memory: int
+    planned_memory: int | None  # None for the practice base, which fits anywhere
     preview: bytes  # a PNG
 
 
@@ -53,14 +57,14 @@ def train(
     same request it goes on from there, to the same archive.
     """
     began = time.monotonic()
-    prepared = prepare(request, on_event)
+    prepared, plan = fitted(prepare(request, on_event), on_event)
     backbone = catalog.load(prepared.entry, prepared.runtime)
     run = training_run(prepared, backbone, now or datetime.now(UTC), on_event)
     if run.checkpoint_path.is_file():
         on_event(Note("going on from where an earlier run of the same command stopped"))
     trained = run.run()
     entry = replace(prepared.entry, recipe=prepared.settings.recipe)
-    preview = draw_preview(backbone, trained.tokens, entry, on_event)
+    preview = draw_preview(backbone, trained.previews, entry, on_event)
     data = pack_concept(prepared, trained, run.created, backbone.lora_targets(), preview)
     kept = Registry(paths.concepts_dir()).add(data, prepared.name, replace=request.force)
     catalog.remember(prepared.entry)
@@ -75,7 +79,31 @@ def train(
         outcomes=trained.outcomes,
         seconds=time.monotonic() - began,
         peak_memory=peak_memory(),
+        planned_memory=plan.device_bytes if plan else None,
         preview=preview,
+    )
+
+
+def fitted(prepared: Prepared, on_event: OnEvent) -> tuple[Prepared, MemoryPlan | None]:
+    """`prepared` with the runtime that fits its base to this machine.
+
+    The practice base has no plan: it is smaller than the libraries that load it.
+    """
+    if prepared.entry.practice:
+        return prepared, None
+    plan = fit(Footprint(prepared.entry.folder), work_of(prepared), on_event)
+    return replace(prepared, runtime=plan.runtime(prepared.runtime.device)), plan
+
+
+def work_of(prepared: Prepared) -> Work:
+    """What the training asks of its base."""
+    recipe = prepared.settings.recipe
+    return Work(
+        size=(prepared.entry.size, prepared.entry.size),
+        recipe=recipe,
+        photos=len(prepared.intake.photos),
+        pictures=len(prepared.entry.previews),
+        guided=recipe.drawing.guidance != 1,
     )
 
 
@@ -96,6 +124,7 @@ def training_run(
         checkpoint_path=checkpoint.path_for(prepared.name, prepared.fingerprint),
         created=f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
         on_event=on_event,
+        previews=preview_prompts(prepared.entry, prepared.name),
     )
 
 

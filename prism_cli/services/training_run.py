@@ -11,8 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
-from prism_cli.backbones.base import Backbone
+from prism_cli.backbones.base import Backbone, Conditioning, Prompt
 from prism_cli.errors import TrainingDiverged
+from prism_cli.method.conditions import NULL
 from prism_cli.method.finetuning import Finetuning, encode_conditions, finetune
 from prism_cli.method.token_optimization import TokenTraining, optimize_tokens
 from prism_cli.method.tokens import ConceptTokens, init_tokens
@@ -38,9 +39,13 @@ class StageOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What the two stages have learned. lora: diffusers' keys, empty when stage 2 was left out."""
+    """What the two stages have learned. lora: diffusers' keys, empty when stage 2 was left out.
+
+    previews: the conditions of the run's preview prompts.
+    """
 
     tokens: ConceptTokens
+    previews: Conditioning
     lora: dict[str, Tensor]
     outcomes: dict[str, StageOutcome]
 
@@ -59,9 +64,13 @@ class TrainingRun:
     checkpoint_path: Path
     created: str  # when the training first began; kept across a resume
     on_event: OnEvent
+    previews: Sequence[Prompt] = (NULL,)  # encoded between the stages, for whoever draws them
 
     def run(self) -> Trained:
-        """Both stages, from the last checkpoint if there is one."""
+        """Both stages, from the last checkpoint if there is one.
+
+        The text encoders are let go between them: from there on the tokens are final.
+        """
         saved = checkpoint.read(self.checkpoint_path)
         if saved is not None:
             self.created = saved.facts["created"]
@@ -77,11 +86,15 @@ class TrainingRun:
         )
         first = TokenTraining.start(tokens, self.recipe.tokens, rng)
         outcomes = self._optimize_tokens(first, saved)
+        final = first.tokens.detached()
+        conditions = encode_conditions(self.backbone, first.tokens)
+        previews = self.backbone.encode_text(self.previews, final.rows())
+        self.backbone.release_text_encoders()
         lora: dict[str, Tensor] = {}
         if self.recipe.finetuning.steps:
-            outcomes |= self._finetune(first, outcomes, saved)
+            outcomes |= self._finetune(first, conditions, outcomes, saved)
             lora = self.backbone.lora_state()
-        return Trained(tokens.detached(), lora, outcomes)
+        return Trained(final, previews, lora, outcomes)
 
     def _optimize_tokens(
         self, state: TokenTraining, saved: Checkpoint | None
@@ -111,14 +124,17 @@ class TrainingRun:
         return {TOKENS: self._drive(TOKENS, state, self.recipe.tokens.steps, steps, snapshot)}
 
     def _finetune(
-        self, first: TokenTraining, done: dict[str, StageOutcome], saved: Checkpoint | None
+        self,
+        first: TokenTraining,
+        conditions: Conditioning,
+        done: dict[str, StageOutcome],
+        saved: Checkpoint | None,
     ) -> dict[str, StageOutcome]:
         # The second stage draws from a generator of its own: a resume need not replay the first.
         state = Finetuning.start(self.backbone, self.recipe.finetuning, generator(self.seed + 1))
         if saved is not None and saved.facts["stage"] == LORA:
             checkpoint.restore_values(state.factors, _listed(saved, "factors."))
             self._restore(state, saved)
-        conditions = encode_conditions(self.backbone, first.tokens)
 
         def snapshot() -> Checkpoint:
             outcome = done[TOKENS]

@@ -32,6 +32,7 @@ from prism_cli.method.tokens import ConceptTokens, init_tokens
 from prism_cli.runtime import Runtime
 from prism_cli.settings import FinetuneOptions, TokenOptions
 from tests.bases import CPU, seeded
+from tests.full_size import FLUX_1_DEV
 from tests.tiny_flux import (
     CHANNELS,
     CLIP_WIDTH,
@@ -49,19 +50,6 @@ SAME_OPERATIONS = 1e-5
 
 BF16 = Runtime(torch.device("cpu"), torch.bfloat16)
 
-# The transformer of black-forest-labs/FLUX.1-dev, as its config.json has it.
-FLUX_1_DEV = {
-    "patch_size": 1,
-    "in_channels": 64,
-    "num_layers": 19,
-    "num_single_layers": 38,
-    "attention_head_dim": 128,
-    "num_attention_heads": 24,
-    "joint_attention_dim": 4096,
-    "pooled_projection_dim": 768,
-    "guidance_embeds": True,
-    "axes_dims_rope": (16, 56, 56),
-}
 FEED_FORWARD = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2")
 
 

@@ -28,6 +28,14 @@ from prism_cli.runtime import Runtime
 from prism_cli.services.concept_archive import unpack_lora
 from prism_cli.settings import FinetuneOptions
 from tests.bases import CPU, fresh_mini, mini, seeded
+from tests.full_size import (
+    CLIP_BIGG_TEXT,
+    CLIP_H_TEXT,
+    CLIP_L_TEXT,
+    SD15_UNET,
+    SD21_UNET,
+    SDXL_UNET,
+)
 from tests.registry.samples import MANIFEST, safetensors
 from tests.tiny_pipeline import (
     FAMILY,
@@ -166,60 +174,6 @@ def test_diffusers_draws_the_same_with_a_trained_lora(kind: str, tmp_path: Path)
     theirs = drawn_by_diffusers(pipeline, base, *request)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)  # the same operations
     assert (ours - before).abs().max() > 0.01
-
-
-# What unet/config.json of each published base says, but for what are the class's own defaults.
-STABLE_DIFFUSION_UNET = {
-    "sample_size": 64,
-    "block_out_channels": (320, 640, 1280, 1280),
-    "down_block_types": (*3 * ("CrossAttnDownBlock2D",), "DownBlock2D"),
-    "up_block_types": ("UpBlock2D", *3 * ("CrossAttnUpBlock2D",)),
-    "layers_per_block": 2,
-}
-SD15_UNET = {**STABLE_DIFFUSION_UNET, "attention_head_dim": 8, "cross_attention_dim": 768}
-SD21_UNET = {
-    **STABLE_DIFFUSION_UNET,
-    "attention_head_dim": (5, 10, 20, 20),
-    "cross_attention_dim": 1024,
-    "use_linear_projection": True,
-}
-SDXL_UNET = {
-    "sample_size": 128,
-    "block_out_channels": (320, 640, 1280),
-    "down_block_types": ("DownBlock2D", *2 * ("CrossAttnDownBlock2D",)),
-    "up_block_types": (*2 * ("CrossAttnUpBlock2D",), "UpBlock2D"),
-    "layers_per_block": 2,
-    "transformer_layers_per_block": (1, 2, 10),
-    "attention_head_dim": (5, 10, 20),
-    "cross_attention_dim": 2048,
-    "use_linear_projection": True,
-    "addition_embed_type": "text_time",
-    "addition_time_embed_dim": 256,
-    "projection_class_embeddings_input_dim": 2816,
-}
-# Likewise text_encoder/config.json and text_encoder_2/config.json.
-CLIP_L_TEXT = {
-    "hidden_size": 768,
-    "intermediate_size": 3072,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "projection_dim": 768,
-}
-CLIP_H_TEXT = {
-    "hidden_size": 1024,
-    "intermediate_size": 4096,
-    "num_hidden_layers": 23,
-    "num_attention_heads": 16,
-    "hidden_act": "gelu",
-}
-CLIP_BIGG_TEXT = {
-    "hidden_size": 1280,
-    "intermediate_size": 5120,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 20,
-    "projection_dim": 1280,
-    "hidden_act": "gelu",
-}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,6 +68,13 @@ def some_photos(patch: pytest.MonkeyPatch) -> None:
     worlds.photos(HERE)
 
 
+def empty_cache(patch: pytest.MonkeyPatch) -> None:
+    """No base of the Hub is here, and prism is told to stay offline, as in every test."""
+    patch.setenv("HF_HOME", os.environ["PRISM_HOME"])
+    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        patch.delenv(variable, raising=False)
+
+
 TRAIN = "train photos --name mydog"
 CASES = {
     "train-no-folder": Case("train nowhere --name mydog", 3),
@@ -81,8 +89,9 @@ CASES = {
     "train-wrong-base": Case(
         f"{TRAIN} --base base",
         4,
-        both(some_photos, lambda patch: worlds.foreign_base(HERE, "FluxPipeline")),
+        both(some_photos, lambda patch: worlds.foreign_base(HERE, "StableDiffusion3Pipeline")),
     ),
+    "train-base-not-here": Case(f"{TRAIN} --base sdxl", 3, both(some_photos, empty_cache)),
     "train-folder-no-base": Case(f"{TRAIN} --base photos", 4, some_photos),
     "train-disk-full": Case(TRAIN, 1, both(some_photos, worlds.full_disk)),
     "train-no-permission": Case(TRAIN, 1, both(some_photos, worlds.locked_disk)),
@@ -107,6 +116,16 @@ CASES = {
     "gen-size-odd": Case("gen box --size 65", 4),
     "gen-steps": Case("gen box --steps 0", 4),
     "gen-unknown-base": Case("gen box --base sd99", 3),
+    "gen-base-not-here": Case("gen box --base owner/name", 3, empty_cache),
+    "gen-revision-gone": Case(
+        "gen '[mydog]'",
+        3,
+        both(empty_cache, kept(mydog=worlds.on_base("mydog", "owner/name", "0123456789" * 4))),
+    ),
+    "bases-pull-mini": Case("bases pull mini", 4),
+    "bases-pull-unknown": Case("bases pull sdlx", 3),
+    "bases-pull-offline": Case("bases pull sd15", 1, empty_cache),
+    "bases-pull-nothing": Case("bases pull", 2),
     "gen-base-mismatch": Case("gen '[mydog]'", 4, kept(mydog=None)),
     "gen-base-gone": Case("gen '[mydog]'", 3, kept(mydog=worlds.on_base("mydog", "local:sd"))),
     "gen-two-bases": Case(

@@ -24,7 +24,7 @@ Golden = Callable[[str, str], None]
 
 COMMANDS = (
     *("train", "gen", "generate", "list", "show", "rm"),
-    *("rename", "export", "import", "verify", "completion"),
+    *("rename", "export", "import", "verify", "bases", "bases pull", "completion"),
 )
 ESCAPE = "\x1b"
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -54,7 +54,7 @@ def test_help(command: str, golden: Golden) -> None:
     ran = call(*command.split(), "--help")
 
     assert (ran.status, ran.stderr) == (0, "")
-    golden(f"help-{command or 'prism'}", ran.stdout)
+    golden(f"help-{command.replace(' ', '-') or 'prism'}", ran.stdout)
 
 
 def test_no_command_shows_the_help() -> None:

@@ -1,0 +1,92 @@
+"""`prism bases`, and the question that comes before a download."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from prism_cli.cli import listing, render
+from prism_cli.cli.main import app
+from prism_cli.cli.options import JsonFlag, QuietFlag, complete_base
+from prism_cli.cli.progress import progress
+from prism_cli.errors import Interrupted
+
+if TYPE_CHECKING:
+    from prism_cli.services.downloads import Pulled
+
+bases = typer.Typer(invoke_without_command=True)
+app.add_typer(bases, name="bases")
+
+
+@bases.callback()
+def bases_command(context: typer.Context, json: JsonFlag = False, quiet: QuietFlag = False) -> None:
+    """List the bases: what is here, how large, under which licence, and the default."""
+    if context.invoked_subcommand is not None:
+        return
+    from prism_cli.services.bases import list_bases
+
+    render.use(json=json, quiet=quiet)
+    listing.bases(list_bases())
+
+
+@bases.command("pull")
+def pull_command(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A base's name, or OWNER/NAME.", autocompletion=complete_base
+        ),
+    ],
+    revision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REVISION",
+            help="A branch, tag or commit to use from now on; else the pinned one.",
+        ),
+    ] = None,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Download a base from the Hub, check it, and pin its revision.
+
+    What is there already is not downloaded again. It goes to the cache of the Hub's own tools.
+    """
+    render.use(json=json, quiet=quiet)
+    listing.pulled(_pull(name, revision))
+
+
+def make_sure_of(base: str | None, yes: bool) -> None:
+    """Download the base that a command was given and that is not here, if the user agrees.
+
+    Asked on a terminal; elsewhere only `--yes` says so, and BaseNotDownloaded is raised.
+    """
+    from prism_cli.services.bases import offer_for
+
+    offer = offer_for(base)
+    if offer is None:
+        return
+    if offer.note is not None:
+        with progress() as on_event:
+            on_event(offer.note)
+    if not yes and not sys.stdin.isatty():
+        raise offer.refusal
+    size = f" ({render.size(offer.size)})" if offer.size else ""
+    if not render.confirmed(f"{offer.base} is not on this machine. Download it{size}?", yes):
+        render.hint("nothing was downloaded")
+        raise typer.Exit(1)
+    _pull(offer.base, None, warn=offer.note is None)
+
+
+def _pull(base: str, revision: str | None, *, warn: bool = True) -> Pulled:
+    from prism_cli.services.downloads import pull
+
+    try:
+        with progress() as on_event:
+            return pull(base, revision, on_event, warn=warn)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "the download was stopped",
+            hint="run the same command again: files that have arrived whole are kept",
+        ) from None

@@ -1,0 +1,377 @@
+"""`prism bases pull`: a base from the Hub, into the cache that all tools on this machine share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ParamSpec, Self, TypeVar, cast
+
+import httpx2
+from huggingface_hub import HfApi, RepoFile, constants, hf_hub_download
+from huggingface_hub.errors import (
+    FileMetadataError,
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils import logging
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
+
+from prism_cli import __version__, paths
+from prism_cli.backbones import catalog, hub_cache
+from prism_cli.backbones.families import FAMILIES, NAMED, NAMES, Family
+from prism_cli.errors import (
+    BaseGated,
+    BaseNotDownloaded,
+    BaseNotFound,
+    BaseRefused,
+    DiskFull,
+    DownloadDamaged,
+    HubUnreachable,
+    PrismError,
+    storage,
+)
+from prism_cli.services.bases import wants_gpu
+from prism_cli.services.events import OnEvent, StageBegan, StageEnded, StageMoved, ignore
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+STAGE = "download"
+_TRIES = 3  # of each request, on top of what huggingface_hub repeats by itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pulled:
+    """A base that is here now. size and downloaded: bytes, in all and of this time."""
+
+    name: str
+    repository: str
+    revision: str
+    folder: Path
+    size: int
+    downloaded: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What is pulled. name: as the user calls it. revision: a branch, a tag or a commit."""
+
+    name: str
+    repository: str
+    revision: str
+
+    @property
+    def command(self) -> str:
+        return f"prism bases pull {self.name}"
+
+
+def pull(
+    base: str, revision: str | None = None, on_event: OnEvent = ignore, *, warn: bool = True
+) -> Pulled:
+    """Download what `base` is loaded from, check it, and use it at this commit from now on.
+
+    revision: None stays at the commit that is pinned, or pins what "main" is now. warn: say that
+    this machine is too small, where it is. What the cache holds already is not downloaded again.
+    Raises BaseNotFound, BaseRefused, BaseGated, HubUnreachable, DownloadDamaged, StorageFailed.
+    """
+    if base == "mini":
+        raise BaseRefused(
+            "mini is a part of prism, and there is nothing to download",
+            hint="use it: prism train PHOTOS --name NAME",
+        )
+    repository = catalog.repository_of(base)
+    name = NAMES.get(repository, repository)
+    pinned = hub_cache.pinned(repository) if revision is None else None
+    if pinned is not None and (here := _here(name, repository)) is not None:
+        hub_cache.pin(repository, pinned)
+        return here
+    main = NAMED[name].revision if name in NAMED else constants.DEFAULT_REVISION
+    source = _Source(name, repository, revision or pinned or main)
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # what goes wrong is told in a sentence
+    with storage("write", paths.hub_cache()), _told(source):
+        return _pull(source, on_event, warn)
+
+
+def _here(name: str, repository: str) -> Pulled | None:
+    """The base as it lies in the cache; None where it is not whole."""
+    try:
+        entry = catalog.resolve_pulled(repository, name)
+    except BaseNotDownloaded:
+        return None
+    files = catalog.loaded_files(entry.folder)
+    return Pulled(
+        name=name,
+        repository=repository,
+        revision=entry.revision,
+        folder=entry.folder,
+        size=sum(file.stat().st_size for file in files),
+        downloaded=0,
+    )
+
+
+def _pull(source: _Source, on_event: OnEvent, warn: bool) -> Pulled:
+    api = HfApi(library_name="prism", library_version=__version__)
+    info = _patiently(
+        api.model_info,
+        source.repository,
+        revision=source.revision,
+        timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
+    )
+    commit = str(info.sha)
+    folder = hub_cache.snapshot(source.repository, commit)
+    tree = api.list_repo_tree(source.repository, revision=commit, recursive=True)
+    files = {file.path: file for file in tree if isinstance(file, RepoFile)}
+    before = hub_cache.files_in(folder)
+    family = _family(source, commit, files)  # a small file, before anything large
+    if warn and (note := wants_gpu(source.name, family)) is not None:
+        on_event(note)
+    wanted = [files[path] for path in hub_cache.needed(files, family.parts)]
+    missing = hub_cache.lacking([file.path for file in wanted], family.parts)
+    if missing is not None:
+        raise BaseRefused(
+            f"{source.repository} has no {missing}, which prism would load",
+            hint="choose a repository in diffusers' format with weights in safetensors files",
+        )
+    absent = [file for file in wanted if file.path not in before]
+    _check_room(sum(file.size for file in absent))
+    meter = _Meter(sum(file.size for file in wanted), on_event)
+    on_event(StageBegan(STAGE, megabytes(meter.total), unit="MB"))
+    # One after another: Xet fetches the pieces of a file in parallel, and Ctrl-C ends at once.
+    for file in sorted(wanted, key=lambda file: file.size):
+        _patiently(_fetch, source.repository, commit, file, meter)
+        meter.settle(file.size)
+    on_event(StageEnded(STAGE, megabytes(meter.total), "done"))
+    hub_cache.pin(source.repository, commit)
+    return Pulled(
+        name=source.name,
+        repository=source.repository,
+        revision=commit,
+        folder=folder,
+        size=sum(file.size for file in wanted),
+        downloaded=sum(file.size for file in absent),
+    )
+
+
+def _family(source: _Source, commit: str, files: dict[str, RepoFile]) -> Family:
+    """What kind of pipeline the repository holds, read from its ``model_index.json`` alone."""
+    if hub_cache.INDEX not in files:
+        raise BaseRefused(
+            f"{source.repository} holds no pipeline: it has no {hub_cache.INDEX}",
+            hint="choose a repository in diffusers' format",
+        )
+    index = _patiently(_fetch, source.repository, commit, files[hub_cache.INDEX], None)
+    try:
+        pipeline = json.loads(index.read_text("utf-8"))["_class_name"]
+        return FAMILIES[pipeline]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BaseRefused(
+            f"{source.repository} holds no pipeline that an adapter serves ({error})",
+            hint=f"choose one with {', '.join(FAMILIES)}",
+        ) from error
+
+
+def _fetch(repository: str, commit: str, file: RepoFile, meter: _Meter | None) -> Path:
+    """Bring one file into the cache, and compare it with the hash that the Hub has of it.
+
+    huggingface_hub itself compares sizes only, where it does not download through Xet.
+    """
+    try:
+        path = Path(
+            hf_hub_download(
+                repository,
+                file.path,
+                revision=commit,
+                cache_dir=paths.hub_cache(),
+                library_name="prism",
+                library_version=__version__,
+                tqdm_class=cast(Any, meter or _Meter(0, ignore)),
+            )
+        )
+    except OSError as error:
+        if type(error) is OSError and error.errno is None:  # its "consistency check": the size
+            raise DownloadDamaged(
+                f"{file.path} of {repository} arrived cut short", hint="run the same command again"
+            ) from error
+        raise
+    if _digest(path, file) != (file.lfs.sha256 if file.lfs else file.blob_id):
+        path.resolve().unlink()
+        path.unlink(missing_ok=True)
+        raise DownloadDamaged(
+            f"{file.path} of {repository} is not what the Hub says it is; it was deleted",
+            hint="run the same command again",
+        )
+    return path
+
+
+def _digest(path: Path, file: RepoFile) -> str:
+    """The file's SHA-256 where the Hub keeps it as a large one, else git's name for its content."""
+    with path.open("rb") as opened:
+        if file.lfs:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+        blob = opened.read()
+    return hashlib.sha1(b"blob %d\0" % len(blob) + blob, usedforsecurity=False).hexdigest()
+
+
+class _Meter:
+    """Where huggingface_hub puts a progress bar: it makes events, in MB, of the bytes it is told.
+
+    total: bytes of all files.
+    """
+
+    def __init__(self, total: int, on_event: OnEvent) -> None:
+        self.total, self.on_event = total, on_event
+        self.whole = 0  # bytes of the files that are done
+        self.begun = 0  # bytes of the one that is not
+        self.shown = 0  # MB
+
+    def __call__(self, *, initial: int = 0, **bar: object) -> Self:
+        """Begin a file: huggingface_hub takes this for the class of its bar."""
+        self.begun = initial
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def update(self, n: float | None = 1) -> None:
+        """So many more bytes are on disk, or fewer, where a file begins anew."""
+        self.begun += int(n or 0)
+        self._show()
+
+    def update_transfer(self, n: float | None = 1) -> None:
+        """So many bytes came over the network; Xet sends fewer than a file has."""
+
+    def set_postfix_str(self, *text: object, **options: object) -> None:
+        """A bar would show the rate."""
+
+    set_transfer_postfix_str = set_postfix_str
+
+    def settle(self, size: int) -> None:
+        """A file of so many bytes is done, downloaded or found."""
+        self.whole, self.begun = self.whole + size, 0
+        self._show()
+
+    def _show(self) -> None:
+        now = megabytes(min(self.whole + self.begun, self.total))
+        if now != self.shown:
+            self.shown = now
+            self.on_event(StageMoved(STAGE, now))
+
+
+def megabytes(count: int) -> int:
+    """Bytes in MB, rounded up."""
+    return -(-count // 1_000_000)
+
+
+def _check_room(count: int) -> None:
+    """Raise DiskFull before a download of so many bytes that the cache has no room for."""
+    cache = paths.hub_cache()
+    place = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    if free < count:
+        raise DiskFull(
+            f"{cache} has {free / 1e9:.1f} GB free, and {count / 1e9:.1f} GB are to be downloaded",
+            hint="make room, or set HF_HOME to a folder on a larger disk",
+        )
+
+
+def _patiently(call: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+    """`call`, again after a while where it fails in a way that may pass by itself."""
+    retrying = Retrying(
+        stop=stop_after_attempt(_TRIES),
+        wait=wait_exponential(max=8),
+        retry=retry_if_exception(_may_pass),
+        reraise=True,
+    )
+    return retrying(call, *args, **options)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether the same request may succeed later: not where there is no network at all."""
+    cause = _cause(error)
+    if isinstance(cause, HfHubHTTPError):
+        return cause.response.status_code >= 500 or cause.response.status_code in {408, 429}
+    if isinstance(cause, httpx2.ConnectError | httpx2.ProxyError | OfflineModeIsEnabled):
+        return False
+    lost = httpx2.TransportError | ConnectionError | TimeoutError  # the latter two are Xet's
+    return isinstance(cause, lost | DownloadDamaged)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What went wrong, where huggingface_hub says only that the file is not in the cache either."""
+    return (error.__cause__ or error) if isinstance(error, LocalEntryNotFoundError) else error
+
+
+@contextmanager
+def _told(source: _Source) -> Iterator[None]:
+    """Turn what huggingface_hub and its connections raise into a sentence with what mends it."""
+    try:
+        yield
+    except (
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        FileMetadataError,
+        httpx2.HTTPError,
+        ConnectionError,
+        TimeoutError,
+    ) as error:
+        raise _sentence(source, _cause(error)) from error
+
+
+def _sentence(source: _Source, cause: BaseException) -> PrismError:
+    repository, again = source.repository, source.command
+    page = f"https://huggingface.co/{repository}"
+    kept = "what has arrived whole is kept"
+    match cause:
+        case OfflineModeIsEnabled():
+            return HubUnreachable(
+                "nothing is downloaded while HF_HUB_OFFLINE is set",
+                hint=f"unset it and run: {again}; mini needs no download",
+            )
+        case GatedRepoError():
+            return BaseGated(
+                f"{repository} is for users who have accepted its licence",
+                hint=f"accept it at {page}, then: hf auth login, then: {again}",
+            )
+        case RevisionNotFoundError():
+            return BaseNotFound(
+                f"{repository} has no revision {source.revision!r}",
+                hint=f"its branches, tags and commits are at {page}/commits/main;"
+                f" the newest: {again} --revision main",
+            )
+        case RepositoryNotFoundError():
+            return BaseNotFound(
+                f"there is no repository {repository} on the Hub, or it is private",
+                hint="check the name; a private one needs: hf auth login",
+            )
+        case HfHubHTTPError(response=response) if response.status_code in {401, 403}:
+            return BaseGated(
+                f"the Hub does not let you download {repository}, and answers"
+                f" {response.status_code}",
+                hint=f"look at {page}, log in with: hf auth login, then: {again}",
+            )
+        case HfHubHTTPError(response=response):
+            return HubUnreachable(
+                f"the Hub answers {response.status_code} when asked for {repository}",
+                hint=f"wait a while and run: {again}; {kept}",
+            )
+        case FileMetadataError():
+            return HubUnreachable(
+                f"what answers at {constants.ENDPOINT} is not the Hub",
+                hint="look at HF_ENDPOINT and the proxy",
+            )
+    return HubUnreachable(
+        f"cannot reach {constants.ENDPOINT}, or lost it on the way ({type(cause).__name__})",
+        hint=f"with a network, run: {again}; {kept}, and mini needs no network",
+    )

@@ -1,0 +1,136 @@
+"""`prism bases`, and a base that is not here yet when it is named."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from prism_cli.services import bases
+from tests.cli import worlds
+from tests.cli.running import PRISM, Terminal, call, environment, spawn
+from tests.cli.test_cli_output import terminals
+from tests.hub import Hub, connected, serving
+from tests.tiny_pipeline import save_tiny_pipeline
+
+Golden = Callable[[str, str], None]
+
+TINY = "tiny/sd"
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A Hub with one repository, an empty cache, and no GPU."""
+    monkeypatch.setattr(bases, "gpu_memory", lambda: None)
+    with serving(Hub()) as hub:
+        hub.commit(TINY, save_tiny_pipeline(tmp_path / "tiny"))
+        with connected(hub, tmp_path / "hf", monkeypatch):
+            yield hub
+
+
+def online(hub: Hub, cache: Path) -> dict[str, str | None]:
+    """The environment of a process that downloads from `hub`."""
+    return {
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(cache),
+        "HF_HUB_OFFLINE": None,
+        "HF_HUB_DISABLE_XET": "1",
+        "NO_PROXY": "*",
+    }
+
+
+def test_listing(hub: Hub, golden: Golden) -> None:
+    """What there is, what is here, and the default with its reason."""
+    call("bases", "pull", TINY)
+
+    ran = call("bases")
+
+    shown = re.sub(r"[0-9]+\.[0-9] MB(?= +Apache)", "   N MB", ran.stdout)  # the package's own
+    golden("table-bases", f"$ prism bases\n{shown}[stderr]\n{ran.stderr}")
+    assert call("bases", "-q").stdout.split() == ["mini", "sd15", "sd21", "sdxl", "flux", TINY]
+
+
+def test_listing_in_json(hub: Hub) -> None:
+    """One document, with a row for each base and the default."""
+    document = json.loads(call("bases", "--json").stdout)
+
+    assert document.keys() == {"format", "command", "bases", "default"}
+    assert document["default"]["name"] == "mini" and document["default"]["why"]
+    rows = {row["name"]: row for row in document["bases"]}
+    assert [name for name, row in rows.items() if row["default"]] == ["mini"]
+    assert [name for name, row in rows.items() if row["here"]] == ["mini"]
+    flux = rows["flux"]
+    assert (flux["id"], flux["gated"]) == ("black-forest-labs/FLUX.1-dev", True)
+    assert flux["page"] == "https://huggingface.co/black-forest-labs/FLUX.1-dev"
+
+
+def test_pull(hub: Hub, golden: Golden) -> None:
+    """In a pipe: a log on stderr, the facts on stdout; the second time nothing is fetched."""
+    lines = []
+    for line in (f"bases pull {TINY}", f"bases pull {TINY}", f"bases pull {TINY} -q"):
+        ran = call(*line.split())
+        lines += [f"$ prism {line}", ran.stdout + "[stderr]", ran.stderr.rstrip("\n")]
+        assert ran.status == 0
+    commit = hub.branches[TINY]["main"]
+    golden("bases-session", "\n".join(lines).replace(commit, "COMMIT"))
+
+    document = json.loads(call("bases", "pull", TINY, "--revision", "main", "--json").stdout)
+    assert document["command"] == "bases pull"
+    assert (document["revision"], document["downloaded"]) == (commit, 0)
+
+
+def test_pull_in_a_process_of_its_own(hub: Hub, tmp_path: Path) -> None:
+    """With nothing but the Hub's own variables; no word about this machine is sent."""
+    pulled = spawn("bases", "pull", TINY, "--json", **online(hub, tmp_path / "other"))
+
+    assert pulled.status == 0, pulled.stderr
+    assert json.loads(pulled.stdout)["folder"].startswith(str(tmp_path / "other" / "hub"))
+    events = [json.loads(line) for line in pulled.stderr.splitlines()]
+    assert [e["event"] for e in events][:2] == ["StageBegan", "StageMoved"]
+    assert events[0]["unit"] == "MB"
+    assert {request.path.split("/")[1] for request in hub.requests} == {"api", "tiny"}
+    assert not any("harness" in request.path for request in hub.requests)
+
+
+def test_a_base_that_is_not_here_is_downloaded_with_yes(hub: Hub) -> None:
+    """Off a terminal --yes says so, and without it nothing is fetched."""
+    draw = ["gen", "a dog", "--base", TINY, "--steps", "1", "--seed", "1"]
+
+    refused = call(*draw)
+    asked = len(hub.requests)
+    drawn = call(*draw, "--yes")
+
+    assert refused.status == 3 and asked == 0
+    assert f"get it: prism bases pull {TINY}" in refused.stderr
+    assert drawn.status == 0 and Path("picture-1.png").is_file()
+    assert f"base: {TINY} at 16 px" in drawn.stderr
+
+
+def test_a_large_base_is_warned_of_first(hub: Hub) -> None:
+    """FLUX without a GPU: a note, before the refusal."""
+    worlds.photos(Path())
+
+    ran = call("train", "photos", "--base", "flux")
+
+    note, _, error = ran.stderr.partition("error:")
+    assert ran.status == 3 and hub.requests == []
+    assert "flux wants an NVIDIA GPU" in note and "prism bases pull flux" in error
+
+
+@terminals
+def test_a_question_on_a_terminal(hub: Hub, tmp_path: Path) -> None:
+    """A no fetches nothing and fails."""
+    worlds.photos(Path())
+    argv = [*PRISM, "train", "photos", "--base", TINY]
+    terminal = Terminal(argv, environment(**online(hub, tmp_path / "other")))
+
+    assert terminal.wait_for(f"{TINY} is not on this machine. Download it? [y/N]")
+    terminal.type("n\n")
+    shown = terminal.finish()
+
+    assert "nothing was downloaded" in shown and "Traceback" not in shown
+    assert terminal.process.returncode == 1
+    assert hub.requests == []
