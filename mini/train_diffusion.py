@@ -111,6 +111,14 @@ def batches(
                 yield Batch(latents[torch.from_numpy(chosen).to(where)], ids.input_ids.to(where))
 
 
+def plain_share(done: float) -> float:
+    """The share of plain pictures, by how much of the training is done: shapes come first.
+
+    `mini.compare` shows what it gains: backgrounds and colours are soon learned, things are not.
+    """
+    return float(np.interp(done, (0.35, 0.7), (0.75, 0.15)))
+
+
 def v_loss(base: Base, levels: Tensor, batch: Batch, t: Tensor, eps: Tensor) -> Tensor:
     """The mean squared error of v (Salimans and Ho 2022), unweighted.
 
@@ -143,7 +151,10 @@ def main() -> None:
     )
     vae = AutoencoderTiny.from_pretrained(args.work / "vae").to(where)
     world = World(args.artwork / "icons.npz")
-    source = batches(world, vae, tokens, batch=args.batch, seed=args.seed + run.step, where=where)
+    source = batches(
+        world, vae, tokens, batch=args.batch, seed=args.seed + run.step, where=where,
+        plain=lambda: plain_share(run.step / args.steps),
+    )  # fmt: skip
     losses: list[float] = []
 
     def report() -> str:
