@@ -108,6 +108,7 @@ def _normal(u: Tensor) -> Tensor:
     return torch.special.ndtri(u.clamp(1e-4, 1 - 1e-4)).sigmoid()
 
 
+_POOLED = {"addition_embed_type": "text", "addition_embed_type_num_heads": 4}
 PLAIN = Variant()
 VARIANTS = {
     "unet 96-128-240, v, uniform t": PLAIN,
@@ -121,8 +122,13 @@ VARIANTS = {
     "x0-prediction": replace(PLAIN, prediction="x0"),
     "more noise (square root of u)": replace(PLAIN, times=Tensor.sqrt),
     "middle noise (logit-normal)": replace(PLAIN, times=_normal),
+    "pooled text": replace(PLAIN, plain=0.8, net=lambda: unet(**_POOLED)),
+    "pooled text, scale and shift": replace(
+        PLAIN, plain=0.8, net=lambda: unet(**_POOLED, resnet_time_scale_shift="scale_shift")
+    ),
     "cosine schedule": replace(PLAIN, noise=lambda: scheduler(beta_schedule="squaredcos_cap_v2")),
-    "batch 32": replace(PLAIN, batch=32),
+    "plain first, batch 32": replace(PLAIN, batch=32, plain=0.8),
+    "plain first, batch 16": replace(PLAIN, batch=16, plain=0.8, lr=7e-4),
     "lr 5e-4": replace(PLAIN, lr=5e-4),
     "lr 2e-3": replace(PLAIN, lr=2e-3),
     "plain pictures first": replace(PLAIN, plain=0.8),

@@ -132,7 +132,7 @@ def v_loss(base: Base, levels: Tensor, batch: Batch, t: Tensor, eps: Tensor) -> 
 
 
 def main() -> None:
-    parser = training.arguments(__doc__.splitlines()[0], steps=100_000, batch=64, lr=1e-3)
+    parser = training.arguments(__doc__.splitlines()[0], steps=40_000, batch=32, lr=1e-3)
     parser.add_argument("--start", type=Path, help="a pipeline whose weights to begin with")
     args = parser.parse_args()
     where = training.device()
