@@ -10,6 +10,7 @@ Low ones are where shape is decided.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -89,6 +90,11 @@ class Variant:
     plain: float = 0.0  # the share of plain pictures in the first half
 
 
+def _two_levels(*channels: int) -> nn.Module:
+    blocks = {"down_block_types": ("DownBlock2D", _SEE), "up_block_types": (_TELL, "UpBlock2D")}
+    return unet(channels, **blocks)
+
+
 def _patched(*channels: int) -> nn.Module:
     return Patched(
         unet(
@@ -102,18 +108,28 @@ def _normal(u: Tensor) -> Tensor:
     return torch.special.ndtri(u.clamp(1e-4, 1 - 1e-4)).sigmoid()
 
 
+_POOLED = {"addition_embed_type": "text", "addition_embed_type_num_heads": 4}
 PLAIN = Variant()
 VARIANTS = {
-    "unet 64-128-256, v, uniform t": PLAIN,
-    "unet 96-128-240": replace(PLAIN, net=lambda: unet((96, 128, 240))),
+    "unet 96-128-240, v, uniform t": PLAIN,
+    "unet 64-128-256": replace(PLAIN, net=lambda: unet((64, 128, 256))),
     "unet 128-192-192": replace(PLAIN, net=lambda: unet((128, 192, 192))),
+    "unet 96-192-192": replace(PLAIN, net=lambda: unet((96, 192, 192))),
+    "unet 96-256-128": replace(PLAIN, net=lambda: unet((96, 256, 128))),
+    "unet 96-256, two levels": replace(PLAIN, net=lambda: _two_levels(96, 256)),
     "unet 192-256 on 2x2 patches": replace(PLAIN, net=lambda: _patched(192, 256)),
     "transformer 320x8 on 2x2 patches": replace(PLAIN, net=lambda: Patched(Transformer())),
     "x0-prediction": replace(PLAIN, prediction="x0"),
     "more noise (square root of u)": replace(PLAIN, times=Tensor.sqrt),
     "middle noise (logit-normal)": replace(PLAIN, times=_normal),
+    "pooled text": replace(PLAIN, plain=0.8, net=lambda: unet(**_POOLED)),
+    "pooled text, scale and shift": replace(
+        PLAIN, plain=0.8, net=lambda: unet(**_POOLED, resnet_time_scale_shift="scale_shift")
+    ),
     "cosine schedule": replace(PLAIN, noise=lambda: scheduler(beta_schedule="squaredcos_cap_v2")),
-    "batch 32": replace(PLAIN, batch=32),
+    "plain first, batch 32": replace(PLAIN, batch=32, plain=0.8),
+    "plain first, batch 16": replace(PLAIN, batch=16, plain=0.8, lr=7e-4),
+    "lr 5e-4": replace(PLAIN, lr=5e-4),
     "lr 2e-3": replace(PLAIN, lr=2e-3),
     "plain pictures first": replace(PLAIN, plain=0.8),
     "torch.compile": replace(PLAIN, compiled=True),
@@ -141,10 +157,11 @@ class Bench:
     vae: AutoencoderTiny
     tokens: CLIPTokenizer
     seconds: float
+    pictures: float
     unseen: Batch
 
     def train(self, variant: Variant, seed: int) -> tuple[Base, float]:
-        """Train for the seconds there are: the averaged base, and the pictures seen a second."""
+        """Train for the time there is: the averaged base, and the pictures seen a second."""
         torch.manual_seed(seed)
         base = Base(text_encoder(self.tokens), variant.net())
         base.unet.to(memory_format=torch.channels_last)
@@ -164,7 +181,7 @@ class Bench:
         call = torch.compile(base) if variant.compiled else base
         next(source)  # the first shard is drawn before the clock starts
         began, step, pictures = time.monotonic(), 0, 0
-        while (share := (time.monotonic() - began) / self.seconds) < 1:
+        while share < 1:
             for group in optimizer.param_groups:  # warm up, and fall over the second half
                 group["lr"] = variant.lr * min((step + 1) / 100, 2 - 2 * share, 1.0)
             batch = next(source)
@@ -177,8 +194,10 @@ class Bench:
             optimizer.step()
             average.update(base, step)
             step, pictures = step + 1, pictures + len(batch.z_0)
+            spent = time.monotonic() - began
+            share = max(spent / self.seconds, pictures / self.pictures)
         base.load_state_dict(average.values, strict=False)
-        return base.eval(), pictures / self.seconds
+        return base.eval(), pictures / spent
 
     @torch.no_grad()
     def errors(self, variant: Variant, base: Base) -> list[float]:
@@ -198,6 +217,7 @@ class Bench:
 def main() -> None:
     parser = training.arguments(__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=150.0)
+    parser.add_argument("--pictures", type=float, default=math.inf, help="stop there instead")
     parser.add_argument("--only", nargs="*", default=list(VARIANTS), help="variants")
     args = parser.parse_args()
     training.device()
@@ -206,7 +226,7 @@ def main() -> None:
     world = World(args.artwork / "icons.npz")
     world.words = {name: words[:NOUNS] for name, words in world.words.items()}
     unseen = next(batches(world, vae, tokens, batch=1024, seed=999, where=CPU, plain=lambda: 1.0))
-    bench = Bench(world, vae, tokens, args.seconds, unseen)
+    bench = Bench(world, vae, tokens, args.seconds, args.pictures, unseen)
     print(f"{'':34}" + "".join(f"{f'snr {snr:+.0f}':>9}" for snr in LOG_SNR) + "   pictures/s")
     for name in args.only:
         base, speed = bench.train(VARIANTS[name], args.seed)

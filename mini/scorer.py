@@ -1,6 +1,7 @@
 """The scorer: a small CLIP that reads a picture of the world by retrieval over the world's words.
 
-Its format and classes are CLIP's. Two conventions are its own: each attribute (noun, style,
+It is CLIP in all but its eyes, which are convolutions: a vision transformer of the same cost named
+31 % of the nouns after 160,000 pictures. Two conventions are its own: each attribute (noun, style,
 colour, ...) is answered over its own list of texts, and the first half of an image embedding holds
 the drawing alone, whatever is behind it and however large it is.
 """
@@ -14,7 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTokenizer,
+    ConvNextConfig,
+    VisionTextDualEncoderConfig,
+    VisionTextDualEncoderModel,
+)
 
 from mini.vocabulary import (
     COLOURS,
@@ -75,33 +82,36 @@ def labels(picture: Picture) -> dict[str, int]:
     }
 
 
-def untrained(tokens: CLIPTokenizer) -> CLIPModel:
-    """The net: 8 px patches, four layers to see and two to read."""
-    text = {
-        "vocab_size": len(tokens), "hidden_size": 128, "intermediate_size": 384,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4, "max_position_embeddings": tokens.model_max_length,
-        "bos_token_id": tokens.bos_token_id, "eos_token_id": tokens.eos_token_id,
-        "pad_token_id": tokens.pad_token_id,
-    }  # fmt: skip
-    vision = {
-        "image_size": SIDE, "patch_size": 8, "hidden_size": 256, "intermediate_size": 768,
-        "num_hidden_layers": 4, "num_attention_heads": 8,
-    }  # fmt: skip
-    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=EMBEDDING))
+def untrained(tokens: CLIPTokenizer) -> VisionTextDualEncoderModel:
+    """The net: convolutions to see, two layers of CLIP's text encoder to read."""
+    text = CLIPTextConfig(
+        vocab_size=len(tokens), hidden_size=128, intermediate_size=384, num_hidden_layers=2,
+        num_attention_heads=4, max_position_embeddings=tokens.model_max_length,
+        bos_token_id=tokens.bos_token_id, eos_token_id=tokens.eos_token_id,
+        pad_token_id=tokens.pad_token_id,
+    )  # fmt: skip
+    vision = ConvNextConfig(
+        image_size=SIDE, num_stages=3, hidden_sizes=[80, 160, 320], depths=[2, 4, 2],
+        hidden_size=320, layer_scale_init_value=0.0,
+    )  # fmt: skip
+    return VisionTextDualEncoderModel(
+        VisionTextDualEncoderConfig(
+            vision_config=vision.to_dict(), text_config=text.to_dict(), projection_dim=EMBEDDING
+        )
+    )
 
 
 class Scorer(nn.Module):
     """The CLIP with its texts at hand."""
 
-    def __init__(self, clip: CLIPModel, tokens: CLIPTokenizer) -> None:
+    def __init__(self, clip: VisionTextDualEncoderModel, tokens: CLIPTokenizer) -> None:
         super().__init__()
         self.clip, self.tokens = clip, tokens
 
     @classmethod
     def load(cls, folder: Path) -> Scorer:
         """The scorer saved in `folder`, in fp32."""
-        clip = CLIPModel.from_pretrained(folder, dtype=torch.float32)
+        clip = VisionTextDualEncoderModel.from_pretrained(folder, dtype=torch.float32)
         return cls(clip, CLIPTokenizer.from_pretrained(folder)).eval()
 
     def see(self, x: Tensor) -> Tensor:

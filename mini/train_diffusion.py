@@ -2,7 +2,8 @@
 
     python -m mini.train_diffusion --artwork artwork --minutes 60
 
-Needs the autoencoder's `work/vae`. Pictures are drawn and encoded in shards, and a shard is seen
+Needs the autoencoder's `work/vae`. `--start prism_cli/bases/mini` goes on from shipped weights,
+without their optimizer's state. Pictures are drawn and encoded in shards, and a shard is seen
 several times, at other noise and under another caption each: encoding costs a sixth of a step.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -38,7 +40,7 @@ def text_encoder(tokens: CLIPTokenizer) -> CLIPTextModel:
     return CLIPTextModel(config)
 
 
-def unet(channels: tuple[int, ...] = (64, 128, 256), **changes: object) -> UNet2DConditionModel:
+def unet(channels: tuple[int, ...] = (96, 128, 240), **changes: object) -> UNet2DConditionModel:
     """The denoiser, untrained: cross-attention at 8x8 and 4x4, with four heads."""
     config: dict[str, object] = {
         "sample_size": 16, "in_channels": 8, "out_channels": 8, "layers_per_block": 1,
@@ -109,6 +111,14 @@ def batches(
                 yield Batch(latents[torch.from_numpy(chosen).to(where)], ids.input_ids.to(where))
 
 
+def plain_share(done: float) -> float:
+    """The share of plain pictures, by how much of the training is done: shapes come first.
+
+    `mini.compare` shows what it gains: backgrounds and colours are soon learned, things are not.
+    """
+    return float(np.interp(done, (0.35, 0.7), (0.75, 0.15)))
+
+
 def v_loss(base: Base, levels: Tensor, batch: Batch, t: Tensor, eps: Tensor) -> Tensor:
     """The mean squared error of v (Salimans and Ho 2022), unweighted.
 
@@ -122,12 +132,17 @@ def v_loss(base: Base, levels: Tensor, batch: Batch, t: Tensor, eps: Tensor) -> 
 
 
 def main() -> None:
-    parser = training.arguments(__doc__.splitlines()[0], steps=100_000, batch=64, lr=1e-3)
+    parser = training.arguments(__doc__.splitlines()[0], steps=40_000, batch=32, lr=1e-3)
+    parser.add_argument("--start", type=Path, help="a pipeline whose weights to begin with")
     args = parser.parse_args()
     where = training.device()
     torch.manual_seed(args.seed)
     tokens = tokenizer(folder_of(CODE_POINTS, args.artwork) / "data-by-emoji.json")
     base = Base(text_encoder(tokens), unet()).to(where)
+    if args.start is not None:
+        for part in ("text_encoder", "unet"):
+            net = getattr(base, part)
+            net.load_state_dict(type(net).from_pretrained(args.start / part).state_dict())
     base.unet.to(memory_format=torch.channels_last)
     noise = scheduler()
     levels = noise.alphas_cumprod.to(where)
@@ -136,7 +151,10 @@ def main() -> None:
     )
     vae = AutoencoderTiny.from_pretrained(args.work / "vae").to(where)
     world = World(args.artwork / "icons.npz")
-    source = batches(world, vae, tokens, batch=args.batch, seed=args.seed + run.step, where=where)
+    source = batches(
+        world, vae, tokens, batch=args.batch, seed=args.seed + run.step, where=where,
+        plain=lambda: plain_share(run.step / args.steps),
+    )  # fmt: skip
     losses: list[float] = []
 
     def report() -> str:

@@ -10,7 +10,7 @@ design is always among the wrong answers.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -23,32 +23,45 @@ from mini import training
 from mini.artwork import CODE_POINTS, SEEN, folder_of
 from mini.scorer import DESIGN, TEXTS, Scorer, half, labels, pixels, untrained
 from mini.tokenizer import tokenizer
-from mini.vocabulary import SIZES
-from mini.world import Picture, World, held_out_cell, some_ground
+from mini.vocabulary import GROUND_COLOURS, SIZES
+from mini.world import Ground, Picture, Thing, World, held_out_cell, some_ground
 
 TEMPERATURE = 0.1  # of InfoNCE
 PAIRS = 0.1  # the share of pictures that are halves of pairs
 
 
-def viewed(world: World, picture: Picture, rng: Generator) -> tuple[np.ndarray, dict[str, int]]:
-    """The picture and its labels, on some ground at some size; now and then as half of a pair."""
-    picture = replace(
-        picture, ground=some_ground(rng), size=str(rng.choice(tuple(SIZES))), beside=None
+def viewed(
+    world: World, thing: Thing, rng: Generator, plain: float
+) -> tuple[np.ndarray, dict[str, int]]:
+    """The thing and its labels, on some ground at some size; now and then as half of a pair.
+
+    plain: the share that is large, on one colour.
+    """
+    easy = rng.random() < plain
+    picture = Picture(
+        thing=thing,
+        ground=Ground(colour=str(rng.choice(GROUND_COLOURS))) if easy else some_ground(rng),
+        size="large" if easy else str(rng.choice(tuple(SIZES))),
     )
     truth = labels(picture)
-    if rng.random() > PAIRS:
+    if easy or rng.random() > PAIRS:
         return world.draw(picture, rng), truth
     other = world.sample(rng, SEEN).thing
     if other is None:
         return world.draw(picture, rng), truth
     side = str(rng.choice(("left", "right")))
-    pair = (picture.thing, other) if side == "left" else (other, picture.thing)
+    pair = (thing, other) if side == "left" else (other, thing)
     both = replace(picture, thing=pair[0], beside=pair[1])
     return half(world.draw(both, rng)[None], side)[0], truth | {"size": -100, "ground": -100}
 
 
-def batches(world: World, batch: int, seed: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-    """Pictures (batch, 3, 64, 64) in fours, two designs of a noun, each twice; and their labels."""
+def batches(
+    world: World, batch: int, seed: int, plain: Callable[[], float]
+) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    """Pictures (batch, 3, 64, 64) in fours, two designs of a noun, each twice; and their labels.
+
+    plain: the share of easy pictures, and of things in their own colours.
+    """
     rng = np.random.default_rng(seed)
     while True:
         drawn, truth = [], []
@@ -56,6 +69,8 @@ def batches(world: World, batch: int, seed: int) -> Iterator[tuple[Tensor, dict[
             thing = world.sample(rng, SEEN).thing
             if thing is None:
                 continue
+            if rng.random() < plain():
+                thing = replace(thing, colour=None, pattern=None)
             others = [
                 name
                 for name in SEEN
@@ -65,9 +80,7 @@ def batches(world: World, batch: int, seed: int) -> Iterator[tuple[Tensor, dict[
             ]
             for which in (thing, replace(thing, set=str(rng.choice(others)))):
                 for _ in range(2):
-                    picture, right = viewed(
-                        world, Picture(thing=which, ground=some_ground(rng)), rng
-                    )
+                    picture, right = viewed(world, which, rng, plain())
                     drawn.append(picture)
                     truth.append(right)
         yield (
@@ -76,13 +89,13 @@ def batches(world: World, batch: int, seed: int) -> Iterator[tuple[Tensor, dict[
         )
 
 
-def disturbed(x: Tensor) -> Tensor:
-    """Half of the pictures mirrored, and half turned, resized, softened and made noisy.
+def disturbed(x: Tensor, share: float) -> Tensor:
+    """Half of the pictures mirrored, and `share` turned, resized, softened and made noisy.
 
     A judge of drawn pictures must read what is a little off.
     """
     n = len(x)
-    strength = (torch.rand(n) < 0.5).float()
+    strength = (torch.rand(n) < share).float()
     angle = strength * (torch.rand(n) - 0.5) * 0.5
     scale = 1 + strength * (torch.rand(n) - 0.5) * 0.3
     mirror = torch.where(torch.rand(n) < 0.5, -1.0, 1.0)
@@ -94,8 +107,7 @@ def disturbed(x: Tensor) -> Tensor:
     grid = functional.affine_grid(turn, list(x.shape), align_corners=False)
     x = functional.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
     soft = functional.avg_pool2d(functional.pad(x, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    share = (strength * torch.rand(n))[:, None, None, None]
-    x = x.lerp(soft, share)
+    x = x.lerp(soft, (strength * torch.rand(n))[:, None, None, None])
     return (x + 0.04 * strength[:, None, None, None] * torch.randn_like(x)).clamp(0, 1)
 
 
@@ -119,7 +131,12 @@ def main() -> None:
         weight_decay=0.05,
     )  # fmt: skip
     world = World(args.artwork / "icons.npz")
-    source = batches(world, args.batch, args.seed + run.step)
+
+    def plain() -> float:
+        """Large things on one colour first: so a design is learned before it is looked for."""
+        return float(np.interp(run.step / args.steps, (0.25, 0.6), (0.9, 0.1)))
+
+    source = batches(world, args.batch, args.seed + run.step, plain)
     right: dict[str, float] = {}
 
     def report() -> str:
@@ -128,7 +145,7 @@ def main() -> None:
     for _ in run.steps_left(report):
         x, truth = next(source)
         with training.half(where):
-            seen = scorer.see(disturbed(x).to(where))
+            seen = scorer.see(disturbed(x, 0.5 * (1 - plain())).to(where))
             logits = scorer.logits(seen)
         loss = same_design(seen)
         for name, scores in logits.items():

@@ -133,11 +133,11 @@ class World:
         canvas = ground(picture.ground, rng)
         if picture.thing is not None and picture.beside is not None:
             for thing, left in ((picture.thing, 1), (picture.beside, SIDE - PAIR - 1)):
-                top = (SIDE - PAIR) // 2 + int(rng.integers(-3, 4))
-                _paste(canvas, self.sprite(thing, PAIR), left + int(rng.integers(-1, 2)), top)
+                _paste(canvas, self.sprite(thing, PAIR), left, (SIDE - PAIR) // 2)
         elif picture.thing is not None:
             side = SIZES[picture.size]
-            reach = (SIDE - side) // 5
+            # In the middle: where a thing may be anywhere, its shape is a blur for much longer.
+            reach = 4 if picture.size == "small" else 0
             left, top = ((SIDE - side) // 2 + rng.integers(-reach, reach + 1, 2)).tolist()
             _paste(canvas, self.sprite(picture.thing, side), left, top)
         return (canvas.clip(0, 1) * 255 + 0.5).astype(np.uint8)
