@@ -68,9 +68,13 @@ def _merges(counts: Mapping[str, int], most: int = 100_000) -> list[tuple[str, s
     """The merges that byte-pair encoding learns from weighted words, at most `most`."""
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     learner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    letters = sorted({letter for word in counts for letter in word})
     trainer = trainers.BpeTrainer(
-        vocab_size=most, end_of_word_suffix="</w>", show_progress=False, min_frequency=1
-    )
+        vocab_size=most, end_of_word_suffix="</w>", show_progress=False, min_frequency=1,
+        # Every start has its place in the vocabulary: ties between pairs are decided by it, and
+        # the learner would number what it meets in the order of a hash that differs by process.
+        special_tokens=[*letters, *(f"{letter}</w>" for letter in letters)],
+    )  # fmt: skip
     corpus = (word for word, count in counts.items() for _ in range(count))
     learner.train_from_iterator(corpus, trainer)
     return [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]]

@@ -40,14 +40,14 @@ def text_encoder(tokens: CLIPTokenizer) -> CLIPTextModel:
     return CLIPTextModel(config)
 
 
-def unet(channels: tuple[int, ...] = (96, 128, 240), **changes: object) -> UNet2DConditionModel:
+def unet(channels: tuple[int, ...] = (96, 128, 224), **changes: object) -> UNet2DConditionModel:
     """The denoiser, untrained: cross-attention at 8x8 and 4x4, with four heads."""
     config: dict[str, object] = {
         "sample_size": 16, "in_channels": 8, "out_channels": 8, "layers_per_block": 1,
         "block_out_channels": channels, "cross_attention_dim": WIDTH, "attention_head_dim": 4,
         "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        "norm_num_groups": 16,
+        "norm_num_groups": 16, "resnet_time_scale_shift": "scale_shift",
     }  # fmt: skip
     return UNet2DConditionModel(**(config | changes))
 
@@ -140,6 +140,9 @@ def main() -> None:
     tokens = tokenizer(folder_of(CODE_POINTS, args.artwork) / "data-by-emoji.json")
     base = Base(text_encoder(tokens), unet()).to(where)
     if args.start is not None:
+        began = CLIPTokenizer.from_pretrained(args.start / "tokenizer")
+        if began.get_vocab() != tokens.get_vocab():
+            raise SystemExit(f"{args.start} has another vocabulary: its weights are of no use")
         for part in ("text_encoder", "unet"):
             net = getattr(base, part)
             net.load_state_dict(type(net).from_pretrained(args.start / part).state_dict())

@@ -67,10 +67,16 @@ class Prepared:
             "class": self.request.class_word,
             "crop": [self.request.crop, self.request.crops],
             "seed": self.request.seed,
-            "machine": [str(self.runtime.device), str(self.runtime.dtype), torch.__version__],
+            "machine": self._machine(),
             "prism": __version__,
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def _machine(self) -> list[str]:
+        """What of the machine decides a result: not where a part waits, nor what is kept."""
+        runtime = self.runtime
+        deciding = (runtime.device, runtime.dtype, runtime.text_dtype, runtime.quantization)
+        return [*map(str, (*deciding, runtime.micro_batch, runtime.vae_tiled)), torch.__version__]
 
 
 def prepare(request: TrainRequest, on_event: OnEvent = ignore) -> Prepared:

@@ -50,7 +50,7 @@ from tests.tiny_pipeline import (
 
 # fp32 rounding is 6e-8. x W + w B (A x) and x (W + w B A) add the same thousand products of a layer
 # in another order, and 56 layers follow one another: 1e-5 of the prediction's spread, about one.
-ANOTHER_ORDER = 1e-4
+ANOTHER_ORDER = 3e-4
 
 State = dict[str, Tensor]
 
@@ -150,7 +150,6 @@ def test_a_concept_may_be_called_like_anything_in_torch_or_peft(question, name: 
 
 
 @pytest.mark.parametrize("kind", FAMILY)
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers'
 def test_diffusers_draws_the_same_with_a_trained_lora(kind: str, tmp_path: Path) -> None:
     """Two steps of Algorithm 2, saved; `load_lora_weights` of the base's own pipeline reads it."""
     folder = FAMILY[kind](tmp_path / "base")

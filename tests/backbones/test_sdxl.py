@@ -28,8 +28,6 @@ from tests.tiny_pipeline import (
 
 SAME_OPERATIONS = 1e-5  # as in test_unet.py
 DOG = Slot("dog")
-# diffusers' way of making arrays of sigmas, which numpy will not take for ever
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
 def learned(length: int) -> EncoderRows:

@@ -68,8 +68,6 @@ SCHEDULERS: dict[str, tuple[type, dict[str, Any]]] = {
     "unipc": (UniPCMultistepScheduler, {}),
 }
 NO_CLIPPING = {EulerAncestralDiscreteScheduler: {}, DDPMScheduler: {"clip_sample": False}}
-# diffusers' way of making arrays of sigmas, which numpy will not take for ever
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
 @pytest.fixture(scope="module", params=FAMILY)
