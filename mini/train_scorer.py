@@ -90,7 +90,7 @@ def batches(
 
 
 def disturbed(x: Tensor, share: float) -> Tensor:
-    """Half of the pictures mirrored, and `share` turned, resized, softened and made noisy.
+    """Half of the pictures mirrored, and `share` turned, moved, resized, softened and made noisy.
 
     A judge of drawn pictures must read what is a little off.
     """
@@ -100,9 +100,13 @@ def disturbed(x: Tensor, share: float) -> Tensor:
     scale = 1 + strength * (torch.rand(n) - 0.5) * 0.3
     mirror = torch.where(torch.rand(n) < 0.5, -1.0, 1.0)
     cos, sin = scale * angle.cos(), scale * angle.sin()
-    zero = torch.zeros(n)
+    shift = 0.25 * strength * (torch.rand(2, n) - 0.5)  # of half the side
     turn = torch.stack(
-        [torch.stack([mirror * cos, -sin, zero], -1), torch.stack([mirror * sin, cos, zero], -1)], 1
+        [
+            torch.stack([mirror * cos, -sin, shift[0]], -1),
+            torch.stack([mirror * sin, cos, shift[1]], -1),
+        ],
+        1,
     )
     grid = functional.affine_grid(turn, list(x.shape), align_corners=False)
     x = functional.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
