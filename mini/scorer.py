@@ -1,9 +1,12 @@
 """The scorer: a small CLIP that reads a picture of the world by retrieval over the world's words.
 
-It is CLIP in all but its eyes, which are convolutions: a vision transformer of the same cost named
-31 % of the nouns after 160,000 pictures. Two conventions are its own: each attribute (noun, style,
-colour, ...) is answered over its own list of texts, and the first half of an image embedding holds
-the drawing alone, whatever is behind it and however large it is.
+It is CLIP in all but its eyes, which are MobileNetV2's and begin as ImageNet trained them. From
+nothing, in fifteen minutes on two cores, a vision transformer of CLIP's own came to 31 % of the
+nouns and a convolutional net to 39 %.
+
+Two conventions are its own: each attribute (noun, style, colour, ...) is answered over its own list
+of texts, and the first half of an image embedding holds the drawing alone, whatever is behind it
+and however large it is.
 """
 
 from __future__ import annotations
@@ -17,8 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import (
     CLIPTextConfig,
+    CLIPTextModel,
     CLIPTokenizer,
-    ConvNextConfig,
+    MobileNetV2Model,
     VisionTextDualEncoderConfig,
     VisionTextDualEncoderModel,
 )
@@ -37,7 +41,8 @@ from mini.world import SIDE, Ground, Picture, article
 
 EMBEDDING = 256
 DESIGN = EMBEDDING // 2
-MEAN, STD = 0.5, 0.25  # of pixels in [0, 1]: CLIP's normalisation, in round numbers
+INPUT = 96  # px that pictures are brought to: the eyes see at a 32nd of it
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of pixels in [0, 1]
 PLAIN = "plain"  # neither tinted nor patterned
 
 
@@ -82,23 +87,18 @@ def labels(picture: Picture) -> dict[str, int]:
     }
 
 
-def untrained(tokens: CLIPTokenizer) -> VisionTextDualEncoderModel:
-    """The net: convolutions to see, two layers of CLIP's text encoder to read."""
+def untrained(eyes: MobileNetV2Model, tokens: CLIPTokenizer) -> VisionTextDualEncoderModel:
+    """The net: `eyes` to see, and two new layers of CLIP's text encoder to read."""
     text = CLIPTextConfig(
         vocab_size=len(tokens), hidden_size=128, intermediate_size=384, num_hidden_layers=2,
         num_attention_heads=4, max_position_embeddings=tokens.model_max_length,
         bos_token_id=tokens.bos_token_id, eos_token_id=tokens.eos_token_id,
         pad_token_id=tokens.pad_token_id,
     )  # fmt: skip
-    vision = ConvNextConfig(
-        image_size=SIDE, num_stages=3, hidden_sizes=[80, 160, 320], depths=[2, 4, 2],
-        hidden_size=320, layer_scale_init_value=0.0,
-    )  # fmt: skip
-    return VisionTextDualEncoderModel(
-        VisionTextDualEncoderConfig(
-            vision_config=vision.to_dict(), text_config=text.to_dict(), projection_dim=EMBEDDING
-        )
+    config = VisionTextDualEncoderConfig(
+        vision_config=eyes.config.to_dict(), text_config=text.to_dict(), projection_dim=EMBEDDING
     )
+    return VisionTextDualEncoderModel(config, eyes, CLIPTextModel(text))
 
 
 class Scorer(nn.Module):
@@ -116,7 +116,10 @@ class Scorer(nn.Module):
 
     def see(self, x: Tensor) -> Tensor:
         """Unit embeddings (n, EMBEDDING) of pictures (n, 3, 64, 64) in [0, 1]."""
-        pooled = self.clip.get_image_features(pixel_values=(x - MEAN) / STD).pooler_output
+        x = functional.interpolate(x, (INPUT, INPUT), mode="bilinear")
+        mean, std = (x.new_tensor(value)[:, None, None] for value in (MEAN, STD))
+        x = ((x - mean) / std).contiguous(memory_format=torch.channels_last)
+        pooled = self.clip.get_image_features(pixel_values=x).pooler_output
         return functional.normalize(pooled.float(), dim=-1)
 
     def text(self, texts: list[str]) -> Tensor:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -133,7 +132,6 @@ def v_loss(base: Base, levels: Tensor, batch: Batch, t: Tensor, eps: Tensor) -> 
 
 def main() -> None:
     parser = training.arguments(__doc__.splitlines()[0], steps=40_000, batch=32, lr=1e-3)
-    parser.add_argument("--start", type=Path, help="a pipeline whose weights to begin with")
     args = parser.parse_args()
     where = training.device()
     torch.manual_seed(args.seed)

@@ -4,7 +4,8 @@
 
 Two losses: each attribute's cross entropy over its texts, and InfoNCE between two pictures of one
 design (other ground, other size, other place) against the batch, where the same noun in another
-design is always among the wrong answers.
+design is always among the wrong answers. `--start prism_cli/bases/mini/scorer` goes on from the
+shipped weights.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch.nn import functional
 
 from mini import training
 from mini.artwork import CODE_POINTS, SEEN, folder_of
+from mini.imagenet import mobilenet
 from mini.scorer import DESIGN, TEXTS, Scorer, half, labels, pixels, untrained
 from mini.tokenizer import tokenizer
 from mini.vocabulary import GROUND_COLOURS, SIZES
@@ -129,7 +131,11 @@ def main() -> None:
     where = training.device()
     torch.manual_seed(args.seed)
     tokens = tokenizer(folder_of(CODE_POINTS, args.artwork) / "data-by-emoji.json")
-    scorer = Scorer(untrained(tokens), tokens).to(where)
+    if args.start is None:
+        scorer = Scorer(untrained(mobilenet(), tokens), tokens).to(where)
+    else:
+        scorer = Scorer.load(args.start).to(where).train()
+    scorer.clip.vision_model.to(memory_format=torch.channels_last)
     run = training.Run(
         scorer, args.work / "scorer.pt", lr=args.lr, steps=args.steps, minutes=args.minutes,
         weight_decay=0.05,
@@ -138,7 +144,7 @@ def main() -> None:
 
     def plain() -> float:
         """Large things on one colour first: so a design is learned before it is looked for."""
-        return float(np.interp(run.step / args.steps, (0.25, 0.6), (0.9, 0.1)))
+        return float(np.interp(run.step / args.steps, (0.15, 0.4), (0.9, 0.1)))
 
     source = batches(world, args.batch, args.seed + run.step, plain)
     right: dict[str, float] = {}

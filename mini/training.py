@@ -36,6 +36,7 @@ def arguments(about: str, **defaults: Any) -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int)
     parser.add_argument("--lr", type=float)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="saved weights to begin with, in a folder")
     parser.set_defaults(**defaults)
     return parser
 
