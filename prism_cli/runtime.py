@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 import time
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
+from pathlib import Path
 
 import psutil
 import torch
 from torch import Generator
+
+from prism_cli.errors import OptionRefused
 
 try:
     import resource
@@ -38,6 +42,8 @@ class Runtime:
     micro_batch: int | None = None  # most samples that pass through the denoiser at once
     vae_parked: bool = False  # the autoencoder lies in RAM while it has nothing to do
     vae_tiled: bool = False  # it takes a picture in tiles, which it blends
+    copy: Path | None = None  # where the parts lie that were quantized before
+    compiled: bool = False  # the denoiser's blocks, by torch.compile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +103,24 @@ def machine() -> Machine:
 def generator(seed: int) -> Generator:
     """A CPU generator: its draws are the same whatever device the model runs on."""
     return Generator().manual_seed(seed)
+
+
+def check_compiler(device: torch.device) -> None:
+    """Raise OptionRefused where torch.compile does not work, which a sum is enough to find out.
+
+    What it takes, a C++ compiler with Python's headers or Triton, is known only to torch itself.
+    """
+    try:
+        # A kernel that an earlier process has left in the cache would take no compiler.
+        addend = secrets.randbelow(2**32) / 2
+        torch.compile(lambda x: x + addend)(torch.zeros(8, device=device))
+    except Exception as error:  # the compilers behind it raise whatever they met
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        needs = "Triton and a C compiler" if device.type == "cuda" else "a C++ compiler such as g++"
+        raise OptionRefused(
+            f"--compile does not work on this machine: {reason}",
+            hint=f"it takes {needs}, with Python's headers; or leave --compile out",
+        ) from error
 
 
 def matrix_product_speed(device: torch.device, dtype: torch.dtype) -> float:

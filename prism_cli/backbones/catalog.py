@@ -11,12 +11,12 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prism_cli import paths
-from prism_cli.backbones import hub_cache
+from prism_cli.backbones import hub_cache, quantized_copies
 from prism_cli.backbones.families import FAMILIES, MINI, MINI_RECIPE, NAMED, NAMES, Family
 from prism_cli.errors import BaseNotDownloaded, BaseNotFound, BaseRefused, storage
 from prism_cli.files import write_whole
@@ -32,7 +32,9 @@ __all__ = [
     "BaseEntry",
     "Recipe",
     "described",
+    "described_at",
     "fingerprint",
+    "keep_quantized",
     "load",
     "loaded_files",
     "pixels_per_cell",
@@ -109,6 +111,11 @@ def resolve_trained(base_id: str, revision: str) -> BaseEntry:
     )
 
 
+def described_at(repository: str, commit: str) -> BaseEntry:
+    """A base of the Hub of which the configs are here, the rest or not: to plan with."""
+    return _entry(repository, hub_cache.snapshot(repository, commit), commit)
+
+
 def repository_of(base: str) -> str:
     """The Hub's id of a name in `NAMED`, or of an ``owner/name``; BaseNotFound of anything else."""
     if base in NAMED:
@@ -154,10 +161,15 @@ def described(folder: Path) -> tuple[str, Family] | None:
 
 
 def load(entry: BaseEntry, runtime: Runtime) -> Backbone:
-    """Import the adapter and load the weights."""
-    module, _, name = entry.adapter.partition(":")
-    adapter: Backbone = getattr(importlib.import_module(module), name).load(entry.folder, runtime)
-    return adapter
+    """Import the adapter and load the weights, from the quantized copy where one is kept."""
+    copy = quantized_copies.found(entry.revision).get(runtime.quantization or "")
+    backbone: Backbone = _adapter(entry).load(entry.folder, replace(runtime, copy=copy))
+    return backbone
+
+
+def keep_quantized(entry: BaseEntry, runtime: Runtime, place: Path) -> None:
+    """Write the parts that `load` would quantize to `place`; only of a family that has some."""
+    _adapter(entry).keep_quantized(entry.folder, runtime, place)
 
 
 def pixels_per_cell(vae: Mapping[str, Any]) -> int:
@@ -212,6 +224,11 @@ def _downloaded(repository: str, commit: str, command: str) -> BaseEntry:
             hint=f"get it: {command}",
         )
     return _entry(repository, folder, commit)
+
+
+def _adapter(entry: BaseEntry) -> Any:
+    module, _, name = entry.adapter.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def _note(revision: str) -> Path:

@@ -37,6 +37,7 @@ class Family:
     parts: the folders that are loaded. size: the resolution in px, where the UNet's config does not
     say it. parameterization: likewise, where the scheduler's does not. previews: prompts, * is the
     concept. on_cpu: what it takes without a GPU, where that is too much for most machines.
+    quantized: the parts that bitsandbytes can quantize.
     """
 
     adapter: str  # "module:Class"
@@ -46,6 +47,7 @@ class Family:
     parameterization: str | None = None
     previews: tuple[str, ...] = _PHOTOS
     on_cpu: str = ""
+    quantized: tuple[str, ...] = ()
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -67,6 +69,7 @@ FAMILIES: Mapping[str, Family] = {
         parameterization="flow",
         # 4 bytes for each of the weights that are counted below.
         on_cpu="its 16.9 billion weights take 67 GB of memory there",
+        quantized=("text_encoder_2", "transformer"),
     ),
 }
 

@@ -7,18 +7,23 @@ same computation in another order or place.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from prism_cli.backbones.base import Conditioning
 from prism_cli.runtime import Quantization, Runtime
+
+# Graphs of a block's code, of which torch.compile keeps 8. A UNet has its blocks in four sizes, and
+# each is called with and without gradients, with and without LoRA, on batches of several sizes.
+GRAPHS = 64
 
 TILE = 512  # pixels: what the published autoencoders of 512 px bases see whole
 
@@ -56,9 +61,39 @@ def fitted_denoiser(denoiser: Any, runtime: Runtime) -> Any:
     diffusers' blocks do it in evaluation mode too: they ask only whether gradients are recorded.
     """
     denoiser.to(runtime.device).eval().requires_grad_(False)
+    use_fast_kernels(denoiser, runtime.device)
     if runtime.checkpointing:
         denoiser.enable_gradient_checkpointing()
+    compile_blocks(denoiser, runtime)
     return denoiser
+
+
+def use_fast_kernels(denoiser: Any, device: torch.device) -> None:
+    """What is free on CUDA: TF32 for products of fp32 matrices, channels-last for convolutions.
+
+    Not needed here: convolutions are in TF32 by torch's default, and attention is torch's fused one
+    (scaled_dot_product_attention) by diffusers'.
+    """
+    if device.type != "cuda":
+        return
+    torch.backends.cuda.matmul.allow_tf32 = True
+    if isinstance(denoiser, UNet2DConditionModel):
+        denoiser.to(memory_format=torch.channels_last)
+
+
+def compile_blocks(denoiser: Any, runtime: Runtime) -> None:
+    """Let torch.compile have the blocks that repeat, if the runtime says so; at their next call.
+
+    Called again after factors were injected, since what is compiled is the block with its layers.
+    """
+    if not runtime.compiled:
+        return
+    from torch._dynamo import config  # takes a second to import
+
+    config.recompile_limit = GRAPHS
+    # It looks at the gradient of whatever a block is given, which is no leaf.
+    warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf")
+    denoiser.compile_repeated_blocks()
 
 
 def fitted_vae(vae: Any, runtime: Runtime) -> Any:
@@ -84,6 +119,18 @@ def at_work(vae: Any, runtime: Runtime) -> Iterator[None]:
         yield
     finally:
         vae.to(_place(runtime))
+
+
+def weights(
+    folder: Path, part: str, runtime: Runtime, settings: type[Any]
+) -> tuple[Path, dict[str, Any]]:
+    """Where `part` of the pipeline in `folder` is read from, and with which options.
+
+    From the copy that was quantized before, where there is one, else see `quantized`.
+    """
+    if runtime.copy is not None:
+        return runtime.copy / part, {}
+    return folder / part, quantized(folder / part, runtime, settings)
 
 
 def quantized(folder: Path, runtime: Runtime, settings: type[Any]) -> dict[str, Any]:

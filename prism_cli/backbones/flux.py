@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -68,20 +69,19 @@ class T5:
     encoder: T5EncoderModel
 
     @classmethod
-    def load(cls, tokenizer: Path, encoder: Path, runtime: Runtime) -> T5:
-        """Read both from their folders; what the libraries raise comes through.
+    def load(cls, folder: Path, runtime: Runtime) -> T5:
+        """Read both from the pipeline in `folder`; what the libraries raise comes through.
 
         The encoder in fp32 unless memory is short, as the gradient of the learned rows runs through
         it; quantized with the transformer, unless it stays on the CPU.
         """
-        on_device = runtime.text_device in (None, runtime.device)
-        settings = (
-            fitting.quantized(encoder, runtime, transformers.BitsAndBytesConfig)
-            if on_device
-            else {}
-        )
+        encoder, settings = folder / "text_encoder_2", dict[str, Any]()
+        if runtime.text_device in (None, runtime.device):
+            encoder, settings = fitting.weights(
+                folder, "text_encoder_2", runtime, transformers.BitsAndBytesConfig
+            )
         return cls(
-            T5TokenizerFast.from_pretrained(tokenizer, local_files_only=True),
+            T5TokenizerFast.from_pretrained(folder / "tokenizer_2", local_files_only=True),
             T5EncoderModel.from_pretrained(
                 encoder,
                 local_files_only=True,
@@ -161,10 +161,7 @@ class FluxBackbone:
 
         Raises BaseRefused when a part is missing, damaged or of a kind that is not served here.
         """
-        diffusers.logging.set_verbosity_error()
-        transformers.logging.set_verbosity_error()
-        transformers.logging.disable_progress_bar()
-        try:
+        with _loading(folder):
             index = json.loads((folder / "model_index.json").read_text("utf-8"))
             for part, kind in _CLASSES.items():
                 if index[part][1] != kind.__name__:
@@ -180,30 +177,31 @@ class FluxBackbone:
             if vae.config.shift_factor is None:
                 raise ValueError("its autoencoder has no shift_factor")
             clip = Clip.load(CLIP_L, folder / "tokenizer", folder / "text_encoder", CLIPTextModel)
-            t5 = T5.load(folder / "tokenizer_2", folder / "text_encoder_2", runtime)
+            t5 = T5.load(folder, runtime)
             t5.frozen(runtime)  # out of the RAM, before the transformer is read into it
             return cls(
                 clip=clip,
                 t5=t5,
-                transformer=FluxTransformer2DModel.from_pretrained(
-                    folder / "transformer",
-                    local_files_only=True,
-                    use_safetensors=True,
-                    dtype=runtime.dtype,
-                    **fitting.quantized(
-                        folder / "transformer", runtime, diffusers.BitsAndBytesConfig
-                    ),
-                ),
+                transformer=_load_transformer(folder, runtime),
                 vae=vae,
                 scheduler=scheduler,
                 runtime=runtime,
             )
-        except Exception as error:  # the libraries raise whatever they met
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise BaseRefused(
-                f"cannot load a FLUX base from {folder}: {reason}",
-                hint="download the folder again, or choose another --base",
-            ) from error
+
+    @classmethod
+    def keep_quantized(cls, folder: Path, runtime: Runtime, place: Path) -> None:
+        """Write what `load` would quantize of `folder` to `place`, as it is after that.
+
+        One after the other, so that the device holds one of the two.
+        Raises BaseRefused when a part is missing or damaged.
+        """
+        with _loading(folder):
+            model = T5.load(folder, runtime).encoder
+        model.save_pretrained(place / "text_encoder_2")
+        del model
+        with _loading(folder):
+            model = _load_transformer(folder, runtime)
+        model.save_pretrained(place / "transformer")
 
     @torch.no_grad()
     def encode_images(self, images: Tensor) -> Tensor:
@@ -318,7 +316,9 @@ class FluxBackbone:
 
     def add_lora(self, rank: int, rng: Generator) -> list[nn.Parameter]:
         """See `Backbone.add_lora`."""
-        return lora.inject(self.transformer, rank, self.lora_targets(), rng)
+        factors = lora.inject(self.transformer, rank, self.lora_targets(), rng)
+        fitting.compile_blocks(self.transformer, self.runtime)
+        return factors
 
     def lora_state(self) -> dict[str, Tensor]:
         """See `Backbone.lora_state`."""
@@ -327,6 +327,30 @@ class FluxBackbone:
     def attach_loras(self, loras: Mapping[str, tuple[Mapping[str, Tensor], float]]) -> None:
         """See `Backbone.attach_loras`."""
         lora.attach(self.transformer, loras, self.lora_targets(), lora.TRANSFORMER)
+        fitting.compile_blocks(self.transformer, self.runtime)
+
+
+@contextmanager
+def _loading(folder: Path) -> Iterator[None]:
+    """While open, the libraries are quiet, and whatever they raise becomes BaseRefused."""
+    diffusers.logging.set_verbosity_error()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    except Exception as error:  # the libraries raise whatever they met
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BaseRefused(
+            f"cannot load a FLUX base from {folder}: {reason}",
+            hint="download the folder again, or choose another --base",
+        ) from error
+
+
+def _load_transformer(folder: Path, runtime: Runtime) -> FluxTransformer2DModel:
+    place, settings = fitting.weights(folder, "transformer", runtime, diffusers.BitsAndBytesConfig)
+    return FluxTransformer2DModel.from_pretrained(
+        place, local_files_only=True, use_safetensors=True, dtype=runtime.dtype, **settings
+    )
 
 
 def time_shift(config: Any, tokens: int) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
@@ -214,13 +214,13 @@ def measure(
 class Footprint:
     """What the pipeline in a folder takes. Nothing is measured before it is asked for."""
 
-    def __init__(self, folder: Path) -> None:
-        """Read which parts there are.
+    def __init__(self, folder: Path, copies: Iterable[str] = ()) -> None:
+        """Read which parts there are. copies: the kinds in which quantized weights are kept.
 
         Raises BaseRefused when a config is missing or of a class that is not served.
         """
         diffusers.logging.set_verbosity_error()
-        self.folder = folder
+        self.folder, self.copies = folder, frozenset(copies)
         try:
             index = json.loads((folder / "model_index.json").read_text("utf-8"))
             self._kinds = {

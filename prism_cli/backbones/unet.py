@@ -176,7 +176,9 @@ class UNetBackbone:
 
     def add_lora(self, rank: int, rng: Generator) -> list[nn.Parameter]:
         """See `Backbone.add_lora`."""
-        return lora.inject(self.unet, rank, self.lora_targets(), rng)
+        factors = lora.inject(self.unet, rank, self.lora_targets(), rng)
+        fitting.compile_blocks(self.unet, self.runtime)
+        return factors
 
     def lora_state(self) -> dict[str, Tensor]:
         """See `Backbone.lora_state`."""
@@ -185,6 +187,7 @@ class UNetBackbone:
     def attach_loras(self, loras: Mapping[str, tuple[Mapping[str, Tensor], float]]) -> None:
         """See `Backbone.attach_loras`."""
         lora.attach(self.unet, loras, self.lora_targets())
+        fitting.compile_blocks(self.unet, self.runtime)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,14 @@ from prism_cli.errors import Interrupted
 
 if TYPE_CHECKING:
     from prism_cli.services.downloads import Pulled
+
+
+class Quantize(StrEnum):
+    """How bitsandbytes keeps weights."""
+
+    NF4 = "nf4"
+    INT8 = "int8"
+
 
 bases = typer.Typer(invoke_without_command=True)
 app.add_typer(bases, name="bases")
@@ -46,6 +55,12 @@ def pull_command(
             help="A branch, tag or commit to use from now on; else the pinned one.",
         ),
     ] = None,
+    quantize: Annotated[
+        Quantize | None,
+        typer.Option(
+            help="Keep its weights in 4 or 8 bits too, for a GPU they would not fit on (flux)."
+        ),
+    ] = None,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
@@ -54,7 +69,7 @@ def pull_command(
     What is there already is not downloaded again. It goes to the cache of the Hub's own tools.
     """
     render.use(json=json, quiet=quiet)
-    listing.pulled(_pull(name, revision))
+    listing.pulled(_pull(name, revision, quantize))
 
 
 def make_sure_of(base: str | None, yes: bool) -> None:
@@ -76,14 +91,20 @@ def make_sure_of(base: str | None, yes: bool) -> None:
     if not render.confirmed(f"{offer.base} is not on this machine. Download it{size}?", yes):
         render.hint("nothing was downloaded")
         raise typer.Exit(1)
-    _pull(offer.base, None, warn=offer.note is None)
+    _pull(offer.base, None, None, warn=offer.note is None)
 
 
-def _pull(base: str, revision: str | None, *, warn: bool = True) -> Pulled:
-    from prism_cli.services.downloads import pull
-
+def _pull(
+    base: str, revision: str | None, quantize: Quantize | None, *, warn: bool = True
+) -> Pulled:
     try:
         with progress() as on_event:
+            if quantize is not None:
+                from prism_cli.services.quantizing import pull_quantized
+
+                return pull_quantized(base, revision, quantize.value, on_event)
+            from prism_cli.services.downloads import pull
+
             return pull(base, revision, on_event, warn=warn)
     except KeyboardInterrupt:
         raise Interrupted(

@@ -12,12 +12,13 @@ from prism_cli.cli.bases import make_sure_of
 from prism_cli.cli.main import app
 from prism_cli.cli.options import (
     BaseOption,
+    CompileFlag,
     JsonFlag,
     QuietFlag,
     YesDownloadFlag,
     complete_prompt,
 )
-from prism_cli.cli.planning import tell_download
+from prism_cli.cli.planning import look_ahead
 from prism_cli.cli.progress import progress
 from prism_cli.errors import Interrupted
 
@@ -67,6 +68,7 @@ def gen_command(
     base: BaseOption = None,
     show: Annotated[bool, typer.Option("--show", help="Show the result in the terminal.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace files of that name.")] = False,
+    compiled: CompileFlag = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Say what would be drawn, the time and the room it takes."),
@@ -81,8 +83,9 @@ def gen_command(
     \[name:residual:0] is what its first photo held besides it. A backslash makes a plain bracket.
     """
     render.use(json=json, quiet=quiet)
+    ahead = None
     if dry_run:
-        tell_download(base)
+        ahead = look_ahead(base)
     else:
         make_sure_of(base, yes)  # before torch is imported, which takes seconds
     from prism_cli.services.generate import DrawRequest, generate
@@ -101,6 +104,8 @@ def gen_command(
         base=base,
         replay=replay,
         force=force,
+        compiled=compiled,
+        ahead=ahead,
     )
     try:
         with progress() as on_event:

@@ -89,6 +89,7 @@ def pulled(base: Pulled) -> None:
                 "revision": base.revision,
                 "folder": f"{base.folder} ({render.size(base.size)})",
                 "downloaded": render.size(base.downloaded),
+                **({"quantized": str(base.quantized)} if base.quantized else {}),
             }
         )
         if base.downloaded:
@@ -174,7 +175,7 @@ def _base_cells(base: BaseInfo) -> tuple[str, ...]:
         base.name,
         base.what,
         str(base.size or ""),
-        "yes" if base.here else "no",
+        ", ".join(["yes", *base.quantized]) if base.here else "no",
         "" if base.disk is None else render.size(base.disk),
         "" if base.here or base.download is None else render.size(base.download),
         base.licence or "",

@@ -52,6 +52,13 @@ ForceFlag = Annotated[
         "--force", help="Replace what has that name; the old one stays until the new one is whole."
     ),
 ]
+CompileFlag = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        help="Compile the denoiser's blocks: slow to start, and may pay later.",
+    ),
+]
 BaseOption = Annotated[
     str | None,
     typer.Option(

@@ -1,17 +1,34 @@
-"""What a dry run says of a base that is not on this machine."""
+"""What a dry run does about a base that is not on this machine."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from prism_cli.cli import render
+from prism_cli.cli.progress import progress
+from prism_cli.errors import HubUnreachable
+
+if TYPE_CHECKING:
+    from prism_cli.services.bases import Ahead
 
 
-def tell_download(base: str | None) -> None:
-    """A dry run downloads nothing: say how much a run would, and stop where there is no base."""
+def look_ahead(base: str | None) -> Ahead | None:
+    """The base as its configs describe it, where it is not here; None where it is.
+
+    A dry run downloads no weights. Where the Hub cannot be reached it says how much a run would
+    download, and raises BaseNotDownloaded.
+    """
     from prism_cli.services.bases import offer_for
 
     offer = offer_for(base)
     if offer is None:
-        return
-    if offer.size:
-        render.hint(f"a run would first download {render.size(offer.size)}")
-    raise offer.refusal
+        return None
+    from prism_cli.services.downloads import peek
+
+    try:
+        with progress() as on_event:
+            return peek(offer.base, on_event)
+    except HubUnreachable:
+        if offer.size:
+            render.hint(f"a run would first download {render.size(offer.size)}")
+        raise offer.refusal from None

@@ -211,9 +211,15 @@ def _fit(fit: Fit) -> dict[str, str]:
         "choices": "\n".join(fit.decided) or "all at once: it fits",
         where: f"about {size(fit.memory)} at most ({phases})",
         **({"RAM": f"about {size(fit.ram)}"} if fit.ram else {}),
-        "disk": f"{size(fit.disk)} for the base, which is here; nothing to download",
+        "disk": f"{size(fit.disk)} for the base, {_to_download(fit)}",
         "time": time,
     }
+
+
+def _to_download(fit: Fit) -> str:
+    if fit.download:
+        return f"of which {size(fit.download)} are to be downloaded first"
+    return "which is here; nothing to download"
 
 
 def _against(planned: int | None) -> str:

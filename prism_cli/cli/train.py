@@ -11,8 +11,15 @@ import typer
 from prism_cli.cli import render
 from prism_cli.cli.bases import make_sure_of
 from prism_cli.cli.main import app
-from prism_cli.cli.options import BaseOption, ForceFlag, JsonFlag, QuietFlag, YesDownloadFlag
-from prism_cli.cli.planning import tell_download
+from prism_cli.cli.options import (
+    BaseOption,
+    CompileFlag,
+    ForceFlag,
+    JsonFlag,
+    QuietFlag,
+    YesDownloadFlag,
+)
+from prism_cli.cli.planning import look_ahead
 from prism_cli.cli.progress import progress
 from prism_cli.errors import Interrupted
 from prism_cli.settings import limits
@@ -59,6 +66,7 @@ def train_command(
         Path | None, typer.Option(metavar="FILE", help="Settings in TOML; flags win over it.")
     ] = None,
     force: ForceFlag = False,
+    compiled: CompileFlag = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Say what would be done, the time and the room it takes."),
@@ -105,8 +113,9 @@ def train_command(
     Stopped with Ctrl-C, the same command goes on from where it was.
     """
     render.use(json=json, quiet=quiet)
+    ahead = None
     if dry_run:
-        tell_download(base)
+        ahead = look_ahead(base)
     else:
         make_sure_of(base, yes)  # before torch is imported, which takes seconds
     from prism_cli.services.prepare import TrainRequest
@@ -135,6 +144,8 @@ def train_command(
         crops=crops,
         keep_similar=keep_similar,
         force=force,
+        compiled=compiled,
+        ahead=ahead,
         flags=flags,
         file=read_settings(config) if config else {},
     )

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from prism_cli.backbones import catalog, hub_cache
+from prism_cli.backbones import catalog, hub_cache, quantized_copies
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.backbones.families import FAMILIES, NAMED, NAMES, Family
 from prism_cli.errors import BaseNotDownloaded, BaseRefused, PrismError
@@ -28,7 +28,8 @@ class BaseInfo:
     """One line of the listing; None is not known.
 
     name: what `--base` takes. size: its resolution in px. disk and download: in bytes, of the files
-    that are loaded. page: where a gated base's licence is accepted.
+    that are loaded. page: where a gated base's licence is accepted. quantized: the copies that are
+    kept, with their bytes.
     """
 
     name: str
@@ -45,6 +46,7 @@ class BaseInfo:
     page: str | None = None
     problem: str | None = None
     default: bool = False
+    quantized: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,18 @@ class Offer:
     size: int | None
     note: Note | None
     refusal: BaseNotDownloaded
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A base of which only the configs are here, for a plan.
+
+    size: bytes of the files that it is loaded from. download: of those that are not here.
+    """
+
+    entry: BaseEntry
+    size: int
+    download: int
 
 
 def short_names() -> tuple[str, ...]:
@@ -102,10 +116,13 @@ def default_base(memory: int | None) -> tuple[str, str]:
     return "sdxl", "the default on a GPU with room for it"
 
 
-def choose(base: str | None, *, cuda: bool) -> tuple[BaseEntry, str]:
-    """The base that `--base` names, or the default; and why it is this one."""
+def choose(base: str | None, *, cuda: bool, ahead: Ahead | None = None) -> tuple[BaseEntry, str]:
+    """The base that `--base` names, or the default; and why it is this one.
+
+    ahead: what `base` names, where it is not here and only planned.
+    """
     if base is not None:
-        return catalog.resolve(base), "named with --base"
+        return ahead.entry if ahead else catalog.resolve(base), "named with --base"
     name, why = default_base(gpu_memory() if cuda else None)
     return catalog.resolve(name), f"no other was named with --base; {why}"
 
@@ -218,6 +235,10 @@ def _found(entry: BaseEntry) -> BaseInfo:
         folder=entry.folder,
         size=entry.size,
         disk=_disk(entry.folder),
+        quantized={
+            kind: quantized_copies.size(folder)
+            for kind, folder in quantized_copies.found(entry.revision).items()
+        },
     )
 
 
@@ -230,6 +251,7 @@ def _merged(known: BaseInfo, found: BaseInfo) -> BaseInfo:
         folder=found.folder,
         size=found.size,
         disk=found.disk,
+        quantized=found.quantized,
     )
 
 

@@ -39,19 +39,23 @@ from prism_cli.errors import (
     PrismError,
     storage,
 )
-from prism_cli.services.bases import wants_gpu
-from prism_cli.services.events import OnEvent, StageBegan, StageEnded, StageMoved, ignore
+from prism_cli.services.bases import Ahead, wants_gpu
+from prism_cli.services.events import Note, OnEvent, StageBegan, StageEnded, StageMoved, ignore
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 STAGE = "download"
+_CONFIGS = {hub_cache.INDEX, "config.json", "scheduler_config.json"}
 _TRIES = 3  # of each request, on top of what huggingface_hub repeats by itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pulled:
-    """A base that is here now. size and downloaded: bytes, in all and of this time."""
+    """A base that is here now. size and downloaded: bytes, in all and of this time.
+
+    quantized: where the copy lies that was asked for.
+    """
 
     name: str
     repository: str
@@ -59,6 +63,7 @@ class Pulled:
     folder: Path
     size: int
     downloaded: int
+    quantized: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +80,18 @@ class _Source:
 
 
 def pull(
-    base: str, revision: str | None = None, on_event: OnEvent = ignore, *, warn: bool = True
+    base: str,
+    revision: str | None = None,
+    on_event: OnEvent = ignore,
+    *,
+    warn: bool = True,
+    accept: Callable[[Family], None] = lambda family: None,
 ) -> Pulled:
     """Download what `base` is loaded from, check it, and use it at this commit from now on.
 
     revision: None stays at the commit that is pinned, or pins what "main" is now. warn: say that
-    this machine is too small, where it is. What the cache holds already is not downloaded again.
+    this machine is too small, where it is. accept: raises where a base of such a family is not
+    wanted. What the cache holds already is not downloaded again.
     Raises BaseNotFound, BaseRefused, BaseGated, HubUnreachable, DownloadDamaged, StorageFailed.
     """
     if base == "mini":
@@ -92,13 +103,42 @@ def pull(
     name = NAMES.get(repository, repository)
     pinned = hub_cache.pinned(repository) if revision is None else None
     if pinned is not None and (here := _here(name, repository)) is not None:
+        if (found := catalog.described(here.folder)) is not None:
+            accept(found[1])
         hub_cache.pin(repository, pinned)
         return here
-    main = NAMED[name].revision if name in NAMED else constants.DEFAULT_REVISION
-    source = _Source(name, repository, revision or pinned or main)
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # what goes wrong is told in a sentence
+    source = _Source(name, repository, revision or pinned or _main(name))
     with storage("write", paths.hub_cache()), _told(source):
-        return _pull(source, on_event, warn)
+        return _pull(source, on_event, warn, accept)
+
+
+def peek(base: str, on_event: OnEvent = ignore) -> Ahead:
+    """Fetch the configs of a base that is not here, a few kB, so that it can be planned with.
+
+    It is not pinned. Raises what `pull` raises.
+    """
+    repository = catalog.repository_of(base)
+    name = NAMES.get(repository, repository)
+    source = _Source(name, repository, hub_cache.pinned(repository) or _main(name))
+    with storage("write", paths.hub_cache()), _told(source):
+        remote = _look(source)
+        if (note := wants_gpu(source.name, remote.family)) is not None:
+            on_event(note)
+        configs = [file for file in remote.wanted if Path(file.path).name in _CONFIGS]
+        for file in configs:
+            _patiently(_fetch, repository, remote.commit, file, None)
+    fetched = sum(file.size for file in configs) / 1000
+    on_event(Note(f"{name} is not here: its configs were fetched to plan with, {fetched:.1f} kB"))
+    return Ahead(
+        catalog.described_at(repository, remote.commit),
+        size=sum(file.size for file in remote.wanted),
+        download=sum(file.size for file in remote.absent if file not in configs),
+    )
+
+
+def _main(name: str) -> str:
+    """What is pinned where nothing was asked for."""
+    return NAMED[name].revision if name in NAMED else constants.DEFAULT_REVISION
 
 
 def _here(name: str, repository: str) -> Pulled | None:
@@ -118,7 +158,22 @@ def _here(name: str, repository: str) -> Pulled | None:
     )
 
 
-def _pull(source: _Source, on_event: OnEvent, warn: bool) -> Pulled:
+@dataclass(frozen=True, slots=True)
+class _Remote:
+    """A repository at a commit. wanted: the files that are loaded. absent: those not here."""
+
+    commit: str
+    family: Family
+    wanted: list[RepoFile]
+    absent: list[RepoFile]
+
+
+def _look(source: _Source, accept: Callable[[Family], None] = lambda family: None) -> _Remote:
+    """Ask what a repository holds, and fetch its ``model_index.json``, nothing larger.
+
+    Raises BaseRefused where that is no pipeline an adapter serves, and what `accept` raises.
+    """
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # what goes wrong is told in a sentence
     api = HfApi(library_name="prism", library_version=__version__)
     info = _patiently(
         api.model_info,
@@ -127,13 +182,11 @@ def _pull(source: _Source, on_event: OnEvent, warn: bool) -> Pulled:
         timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
     )
     commit = str(info.sha)
-    folder = hub_cache.snapshot(source.repository, commit)
     tree = api.list_repo_tree(source.repository, revision=commit, recursive=True)
     files = {file.path: file for file in tree if isinstance(file, RepoFile)}
-    before = hub_cache.files_in(folder)
-    family = _family(source, commit, files)  # a small file, before anything large
-    if warn and (note := wants_gpu(source.name, family)) is not None:
-        on_event(note)
+    before = hub_cache.files_in(hub_cache.snapshot(source.repository, commit))
+    family = _family(source, commit, files)
+    accept(family)
     wanted = [files[path] for path in hub_cache.needed(files, family.parts)]
     missing = hub_cache.lacking([file.path for file in wanted], family.parts)
     if missing is not None:
@@ -141,7 +194,16 @@ def _pull(source: _Source, on_event: OnEvent, warn: bool) -> Pulled:
             f"{source.repository} has no {missing}, which prism would load",
             hint="choose a repository in diffusers' format with weights in safetensors files",
         )
-    absent = [file for file in wanted if file.path not in before]
+    return _Remote(commit, family, wanted, [file for file in wanted if file.path not in before])
+
+
+def _pull(
+    source: _Source, on_event: OnEvent, warn: bool, accept: Callable[[Family], None]
+) -> Pulled:
+    remote = _look(source, accept)
+    commit, wanted, absent = remote.commit, remote.wanted, remote.absent
+    if warn and (note := wants_gpu(source.name, remote.family)) is not None:
+        on_event(note)
     _check_room(sum(file.size for file in absent))
     meter = _Meter(sum(file.size for file in wanted), on_event)
     on_event(StageBegan(STAGE, megabytes(meter.total), unit="MB"))
@@ -155,7 +217,7 @@ def _pull(source: _Source, on_event: OnEvent, warn: bool) -> Pulled:
         name=source.name,
         repository=source.repository,
         revision=commit,
-        folder=folder,
+        folder=hub_cache.snapshot(source.repository, commit),
         size=sum(file.size for file in wanted),
         downloaded=sum(file.size for file in absent),
     )

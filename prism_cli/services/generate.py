@@ -18,12 +18,13 @@ from prism_cli.errors import NameTaken, OptionRefused, PromptRefused, storage
 from prism_cli.files import write_whole
 from prism_cli.reports.contact_sheet import as_tile, contact_sheet
 from prism_cli.runtime import Runtime, detect, peak_memory
+from prism_cli.services.bases import Ahead
 from prism_cli.services.concept_archive import check_tokens_fit, unpack_lora, unpack_tokens
 from prism_cli.services.drawing import draw
 from prism_cli.services.events import Note, OnEvent, StageBegan, StageEnded, StageMoved, ignore
-from prism_cli.services.introductions import introduce
+from prism_cli.services.introductions import compiling, introduce
 from prism_cli.services.memory_needs import Work
-from prism_cli.services.memory_plan import fit
+from prism_cli.services.memory_plan import fit, footprint_of
 from prism_cli.services.picture_metadata import PictureRecord, read_record, text_chunks
 from prism_cli.services.pictures import png
 from prism_cli.services.scene import Scene, learned_digest, read_scene
@@ -52,6 +53,8 @@ class DrawRequest:
     base: str | None = None
     replay: Path | None = None  # a picture to draw again
     force: bool = False
+    compiled: bool = False
+    ahead: Ahead | None = None  # a dry run's base, where it is not here
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +119,8 @@ def generate(request: DrawRequest, on_event: OnEvent = ignore) -> DrawResult:
     request, scene, plan = drawing.request, drawing.scene, drawing.plan
     runtime, fitted = drawing.runtime, None
     if not scene.entry.practice:  # which is smaller than the libraries that load it
-        fitted = fit(Footprint(scene.entry.folder), drawing.work, on_event)
-        runtime = fitted.runtime(runtime.device)
+        fitted = fit(footprint_of(scene.entry), drawing.work, on_event)
+        runtime = replace(fitted.runtime(runtime.device), compiled=request.compiled)
     for folder in {path.parent for path in drawing.targets}:
         with storage("write", folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -157,12 +160,15 @@ def prepare_drawing(request: DrawRequest, on_event: OnEvent = ignore) -> Drawing
         request.scale,
         request.base,
         (replayed.base, replayed.revision) if replayed else ("mini", ""),
+        request.ahead,
     )
     if replayed is not None:
         for difference in _differences(scene, replayed):
             on_event(Note(difference, "warning"))
     runtime = detect()
     introduce(scene.entry, _why(request, scene), runtime, on_event)
+    if request.compiled:
+        runtime = compiling(runtime, on_event)
     plan = _plan(request, scene.entry)
     _check_size(plan, Footprint(scene.entry.folder).size_multiple())
     first = secrets.randbelow(MAX_SEED - request.count) if request.seed is None else request.seed

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from prism_cli.backbones.catalog import BaseEntry
-from prism_cli.runtime import Runtime
+from prism_cli.runtime import Runtime, check_compiler
 from prism_cli.services.events import Note, OnEvent
 
 
@@ -17,3 +19,10 @@ def introduce(entry: BaseEntry, why: str, runtime: Runtime, on_event: OnEvent) -
                 "knows no photographs; for real ones name another with --base (prism bases)"
             )
         )
+
+
+def compiling(runtime: Runtime, on_event: OnEvent) -> Runtime:
+    """`runtime` with compiled blocks; OptionRefused where there is no compiler for them."""
+    check_compiler(runtime.device)
+    on_event(Note("the denoiser's blocks are compiled: the first steps of each stage wait for it"))
+    return replace(runtime, compiled=True)

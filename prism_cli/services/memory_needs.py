@@ -166,8 +166,11 @@ def _ram(footprint: Footprint, work: Work, way: Way) -> int:
     A part is moved to the device before the next is read.
     """
     weights = kept(footprint, way)
+    copied = way.quantization in footprint.copies  # else quantized while it is read
     read = max(
-        min(part.bytes("bf16"), SHARD) if _quantized(name, footprint, way) else weights[name]
+        min(weights[name] if copied else part.bytes("bf16"), SHARD)
+        if _quantized(name, footprint, way)
+        else weights[name]
         for name, part in footprint.parts.items()
     )
     texts = sum(weights[name] for name in footprint.texts) + _reading(footprint, work, way)

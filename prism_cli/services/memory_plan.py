@@ -14,6 +14,8 @@ from typing import TypedDict
 import torch
 
 from prism_cli import runtime
+from prism_cli.backbones import quantized_copies
+from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.backbones.footprint import DTYPES, Footprint
 from prism_cli.errors import TooLarge
 from prism_cli.runtime import Machine, Quantization, Runtime
@@ -69,6 +71,11 @@ class MemoryPlan:
             vae_parked=way.vae_parked,
             vae_tiled=way.vae_tiled,
         )
+
+
+def footprint_of(entry: BaseEntry) -> Footprint:
+    """What a base takes, with the quantized copies that are kept of it."""
+    return Footprint(entry.folder, quantized_copies.found(entry.revision))
 
 
 def fit(footprint: Footprint, work: Work, on_event: OnEvent) -> MemoryPlan:
@@ -191,7 +198,9 @@ def _decided(
         )
         if _fits(phases, machine):
             phases = next(p for w, p in reversed(tried) if getattr(w, name) != value)
-        sentences.append(f"{said.format(value)}: otherwise {_shortage(phases, machine)}")
+        kept = name == "quantization" and value in footprint.copies
+        choice = said.format(value) + (", from the copy that is kept" if kept else "")
+        sentences.append(f"{choice}: otherwise {_shortage(phases, machine)}")
     if sentences and _could_quantize(footprint, machine):
         sentences.append(
             f"bitsandbytes is not installed: {EXTRA} would let the weights shrink to a quarter"

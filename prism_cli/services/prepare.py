@@ -20,9 +20,9 @@ from prism_cli.errors import InvalidName, NameTaken
 from prism_cli.names import as_name, check_name
 from prism_cli.registry.store import Registry
 from prism_cli.runtime import Runtime, detect
-from prism_cli.services.bases import choose
+from prism_cli.services.bases import Ahead, choose
 from prism_cli.services.events import Note, OnEvent, PhotoNote, ignore
-from prism_cli.services.introductions import introduce
+from prism_cli.services.introductions import compiling, introduce
 from prism_cli.services.photos import Intake, take_in
 from prism_cli.settings import Resolved, resolve
 
@@ -40,6 +40,8 @@ class TrainRequest:
     crops: int = 4  # views of each photo when the crop is random
     keep_similar: bool = False
     force: bool = False
+    compiled: bool = False
+    ahead: Ahead | None = None  # a dry run's base, where it is not here
     flags: Mapping[str, Any] = field(default_factory=dict)
     file: Mapping[str, Any] = field(default_factory=dict)
 
@@ -75,7 +77,10 @@ class Prepared:
     def _machine(self) -> list[str]:
         """What of the machine decides a result: not where a part waits, nor what is kept."""
         runtime = self.runtime
-        deciding = (runtime.device, runtime.dtype, runtime.text_dtype, runtime.quantization)
+        deciding = (
+            *(runtime.device, runtime.dtype, runtime.text_dtype, runtime.quantization),
+            *(("compiled",) if runtime.compiled else ()),
+        )
         return [*map(str, (*deciding, runtime.micro_batch, runtime.vae_tiled)), torch.__version__]
 
 
@@ -88,9 +93,11 @@ def prepare(request: TrainRequest, on_event: OnEvent = ignore) -> Prepared:
             hint="choose another --name, or replace it with --force",
         )
     runtime = detect()
-    entry, why = choose(request.base, cuda=runtime.device.type == "cuda")
+    entry, why = choose(request.base, cuda=runtime.device.type == "cuda", ahead=request.ahead)
     settings = resolve(entry.recipe, request.file, request.flags)
     introduce(entry, why, runtime, on_event)
+    if request.compiled:
+        runtime = compiling(runtime, on_event)
     intake = take_in(
         request.folder,
         size=entry.size,

@@ -20,11 +20,12 @@ from prism_cli.backbones import catalog
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.backbones.footprint import Footprint
 from prism_cli.runtime import Runtime
+from prism_cli.services.bases import Ahead
 from prism_cli.services.effort import least_seconds
 from prism_cli.services.events import Event, OnEvent, StageMoved, ignore
 from prism_cli.services.generate import DrawRequest, prepare_drawing
 from prism_cli.services.memory_needs import Work
-from prism_cli.services.memory_plan import MemoryPlan, choose_here
+from prism_cli.services.memory_plan import MemoryPlan, choose_here, footprint_of
 from prism_cli.services.prepare import Prepared, TrainRequest, prepare
 from prism_cli.services.train import training_run, work_of
 from prism_cli.services.training_run import LORA, TOKENS
@@ -38,8 +39,8 @@ class Fit:
     """How the base is fitted to the machine. Bytes and seconds.
 
     phases: what each takes. ram: beside the device's own memory, else 0. decided: why, a sentence a
-    choice. disk: of the base's files. timed: whether `seconds` was; else it is the least that the
-    arithmetic takes.
+    choice. disk: of the base's files. download: of those that are not here. timed: whether
+    `seconds` was; else it is the least that the arithmetic takes.
     """
 
     base: str
@@ -51,6 +52,7 @@ class Fit:
     ram: int
     decided: tuple[str, ...]
     disk: int
+    download: int
     seconds: float
     timed: bool
 
@@ -82,7 +84,7 @@ def rehearse(request: TrainRequest, on_event: OnEvent = ignore) -> Plan:
     """Plan a training, and keep nothing."""
     began = time.monotonic()
     prepared = prepare(request, on_event)
-    footprint, work = Footprint(prepared.entry.folder), work_of(prepared)
+    footprint, work = footprint_of(prepared.entry), work_of(prepared)
     plan = choose_here(footprint, work)
     runtime = plan.runtime(prepared.runtime.device)
     recipe = prepared.settings.recipe
@@ -94,7 +96,14 @@ def rehearse(request: TrainRequest, on_event: OnEvent = ignore) -> Plan:
     rows = (1 + work.photos) * footprint.prompt_size
     return Plan(
         fit=_described(
-            prepared.entry, footprint, plan, work, runtime, seconds, timed=prepared.entry.practice
+            prepared.entry,
+            footprint,
+            plan,
+            work,
+            runtime,
+            seconds,
+            request.ahead,
+            timed=prepared.entry.practice,
         ),
         name=prepared.name,
         path=paths.concepts_dir() / f"{prepared.name}.prism",
@@ -108,13 +117,22 @@ def rehearse(request: TrainRequest, on_event: OnEvent = ignore) -> Plan:
 def rehearse_drawing(request: DrawRequest, on_event: OnEvent = ignore) -> DrawingPlan:
     """Plan a drawing."""
     drawing = prepare_drawing(request, on_event)
-    footprint, work = Footprint(drawing.scene.entry.folder), drawing.work
+    footprint, work = footprint_of(drawing.scene.entry), drawing.work
     plan = choose_here(footprint, work)
     runtime = plan.runtime(drawing.runtime.device)
     batches = -(-len(drawing.seeds) // work.pictures)
     seconds = batches * least_seconds(footprint, plan.way, work, runtime)
     return DrawingPlan(
-        fit=_described(drawing.scene.entry, footprint, plan, work, runtime, seconds, timed=False),
+        fit=_described(
+            drawing.scene.entry,
+            footprint,
+            plan,
+            work,
+            runtime,
+            seconds,
+            request.ahead,
+            timed=False,
+        ),
         paths=tuple(drawing.targets),
         steps=drawing.plan.steps,
         guidance=drawing.plan.guidance,
@@ -128,6 +146,7 @@ def _described(
     work: Work,
     runtime: Runtime,
     seconds: float,
+    ahead: Ahead | None,
     *,
     timed: bool,
 ) -> Fit:
@@ -141,7 +160,8 @@ def _described(
         memory=plan.device_bytes,
         ram=plan.ram_bytes,
         decided=plan.decided,
-        disk=footprint.disk_bytes(),
+        disk=ahead.size if ahead else footprint.disk_bytes(),
+        download=ahead.download if ahead else 0,
         seconds=seconds,
         timed=timed,
     )

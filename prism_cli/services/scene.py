@@ -14,7 +14,7 @@ from prism_cli.errors import BaseMismatch, PromptRefused
 from prism_cli.placeholders import Mention
 from prism_cli.registry.archive import Archive
 from prism_cli.registry.store import Registry
-from prism_cli.services.bases import choose
+from prism_cli.services.bases import Ahead, choose
 from prism_cli.services.concept_archive import unpack_tokens
 
 NO_BASE = ("mini", "")  # no picture's base: those have a revision
@@ -37,12 +37,13 @@ def read_scene(
     scale: float | None,
     base: str | None,
     otherwise: tuple[str, str] = NO_BASE,
+    ahead: Ahead | None = None,
 ) -> Scene:
     """Find the concepts that the prompts name, and the one base that all of them belong to.
 
     scale: of every LoRA whose weight no prompt gives. base: what `--base` named, if anything.
     otherwise: id and revision of the base to draw on where no concept and no `--base` says;
-    `NO_BASE` for this machine's default.
+    `NO_BASE` for this machine's default. ahead: what `base` names, where a dry run only plans it.
     Raises ConceptNotFound, PromptRefused, BaseMismatch, BaseNotFound, ArchiveRefused.
     """
     pieces, avoided = placeholders.parse(prompt), placeholders.parse(negative)
@@ -58,7 +59,7 @@ def read_scene(
             name: _weight(name, [*pieces, *avoided], 1.0 if scale is None else scale)
             for name in archives
         },
-        entry=_common_base(archives, base, otherwise),
+        entry=_common_base(archives, base, otherwise, ahead),
     )
 
 
@@ -70,12 +71,15 @@ def learned_digest(archive: Archive) -> str:
 
 
 def _common_base(
-    archives: Mapping[str, Archive], asked: str | None, otherwise: tuple[str, str]
+    archives: Mapping[str, Archive],
+    asked: str | None,
+    otherwise: tuple[str, str],
+    ahead: Ahead | None,
 ) -> BaseEntry:
     """The base of every concept; where there is none, the one asked for, or else `otherwise`."""
     if not archives:
         if asked or otherwise == NO_BASE:
-            return choose(asked, cuda=True)[0]
+            return choose(asked, cuda=True, ahead=ahead)[0]
         return catalog.resolve_trained(*otherwise)
     (first, archive), *rest = archives.items()
     base = archive.manifest.base
@@ -85,7 +89,10 @@ def _common_base(
                 f"{first!r} was trained on {_called(archive)}, {name!r} on {_called(other)}",
                 hint="concepts meet only on one base: train one again on the other's",
             )
-    entry = catalog.resolve(asked) if asked else catalog.resolve_trained(base.id, base.revision)
+    if asked:
+        entry = choose(asked, cuda=True, ahead=ahead)[0]
+    else:
+        entry = catalog.resolve_trained(base.id, base.revision)
     if entry.revision != base.revision:
         raise BaseMismatch(
             f"{first!r} was trained on {_called(archive)}, "

@@ -15,7 +15,6 @@ from torch import Tensor
 from prism_cli import paths
 from prism_cli.backbones import catalog
 from prism_cli.backbones.base import Backbone
-from prism_cli.backbones.footprint import Footprint
 from prism_cli.method.tokens import residual_room
 from prism_cli.registry.store import Registry
 from prism_cli.runtime import peak_memory
@@ -23,7 +22,7 @@ from prism_cli.services import checkpoint
 from prism_cli.services.concept_archive import pack_concept
 from prism_cli.services.events import Note, OnEvent, ignore
 from prism_cli.services.memory_needs import Work
-from prism_cli.services.memory_plan import MemoryPlan, fit
+from prism_cli.services.memory_plan import MemoryPlan, fit, footprint_of
 from prism_cli.services.photos import Photo, views
 from prism_cli.services.pictures import to_tensor
 from prism_cli.services.prepare import Prepared, TrainRequest, prepare
@@ -91,8 +90,9 @@ def fitted(prepared: Prepared, on_event: OnEvent) -> tuple[Prepared, MemoryPlan 
     """
     if prepared.entry.practice:
         return prepared, None
-    plan = fit(Footprint(prepared.entry.folder), work_of(prepared), on_event)
-    return replace(prepared, runtime=plan.runtime(prepared.runtime.device)), plan
+    plan = fit(footprint_of(prepared.entry), work_of(prepared), on_event)
+    runtime = plan.runtime(prepared.runtime.device)
+    return replace(prepared, runtime=replace(runtime, compiled=prepared.request.compiled)), plan
 
 
 def work_of(prepared: Prepared) -> Work:

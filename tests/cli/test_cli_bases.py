@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
 from prism_cli.services import bases
 from tests.cli import worlds
@@ -107,6 +108,38 @@ def test_a_base_that_is_not_here_is_downloaded_with_yes(hub: Hub) -> None:
     assert f"get it: prism bases pull {TINY}" in refused.stderr
     assert drawn.status == 0 and Path("picture-1.png").is_file()
     assert f"base: {TINY} at 16 px" in drawn.stderr
+
+
+@pytest.mark.parametrize(
+    "line", ["train photos --base tiny/sd --dry-run", "gen cat --base tiny/sd --dry-run"]
+)
+def test_a_dry_run_plans_a_base_that_is_not_here(
+    hub: Hub, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From its configs, with the size of the download; without a network it is only refused."""
+    worlds.photos(Path())
+
+    planned = call(*line.split(), "--json")
+    shown = call(*line.split())
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    offline = call(*line.split())
+
+    fit = json.loads(planned.stdout)["plan"]["fit"]
+    assert fit["base"] == TINY and fit["memory"] > 0
+    assert 0 < fit["download"] < fit["disk"]
+    assert "are to be downloaded first" in " ".join(shown.stdout.split())
+    assert "tiny/sd is not here: its configs were fetched to plan with" in shown.stderr
+    assert not any(name.endswith(".safetensors") for name in hub.fetched())
+    assert offline.status == 3 and "get it: prism bases pull tiny/sd" in offline.stderr
+
+
+def test_quantizing_without_a_gpu(hub: Hub) -> None:
+    """A sentence and a hint, before anything is asked of the Hub."""
+    ran = call("bases", "pull", "flux", "--quantize", "nf4")
+
+    assert ran.status == 4 and hub.requests == []
+    assert "--quantize takes an NVIDIA GPU, and none was found" in ran.stderr
+    assert "prism bases pull flux" in ran.stderr
 
 
 def test_a_large_base_is_warned_of_first(hub: Hub) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from prism_cli.backbones import catalog
+from prism_cli.backbones import catalog, quantized_copies
 from prism_cli.backbones.base import Backbone
 from prism_cli.runtime import Quantization, Runtime
 from prism_cli.services.events import ignore
@@ -75,6 +75,44 @@ def test_a_short_run_in_bf16(kind: str, frugal: bool, tmp_path: Path) -> None:
     )
 
     short_run(BASES[kind](tmp_path / "base"), tmp_path, runtime)
+
+
+@pytest.mark.parametrize("kind", BASES)
+def test_a_short_run_with_compiled_blocks(kind: str, tmp_path: Path) -> None:
+    """By torch's own compiler, before and after factors are in the blocks."""
+    runtime = Runtime(torch.device("cuda"), torch.bfloat16, compiled=True)
+
+    short_run(BASES[kind](tmp_path / "base"), tmp_path, runtime)
+
+
+@quantizes
+@pytest.mark.parametrize("kind", Quantization)
+def test_a_copy_is_what_is_quantized_at_load(kind: Quantization, tmp_path: Path) -> None:
+    """It is smaller than the base, a run on it works, and it predicts the same to the bit."""
+    runtime = Runtime(
+        torch.device("cuda"), torch.bfloat16, text_dtype=torch.bfloat16, quantization=kind
+    )
+    folder = save_tiny_flux(tmp_path / "base")
+    entry = catalog.resolve(str(folder))
+
+    def predicted() -> torch.Tensor:
+        base: Backbone = catalog.load(entry, runtime)
+        with torch.no_grad():
+            cond = base.encode_text([("a red dog",)], {})
+            return base.predict(base.initial_noise((SIZE, SIZE), [0]), base.spread_times(1), cond)
+
+    at_load = predicted()
+    with quantized_copies.written(entry.revision, kind) as place:
+        catalog.keep_quantized(entry, runtime, place)
+    (copy,) = quantized_copies.found(entry.revision).values()
+
+    assert torch.equal(predicted(), at_load)
+    assert quantized_copies.size(copy) < sum(
+        path.stat().st_size
+        for part in ("text_encoder_2", "transformer")
+        for path in (folder / part).iterdir()
+    )
+    short_run(folder, tmp_path, runtime)
 
 
 @quantizes

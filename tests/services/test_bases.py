@@ -16,6 +16,7 @@ from huggingface_hub import constants
 from prism_cli import paths
 from prism_cli.backbones import catalog, hub_cache
 from prism_cli.backbones.families import FAMILIES, FLUX_RECIPE, NAMED
+from prism_cli.backbones.footprint import Footprint
 from prism_cli.errors import (
     BaseGated,
     BaseNotDownloaded,
@@ -28,7 +29,7 @@ from prism_cli.errors import (
 )
 from prism_cli.services import bases, downloads
 from prism_cli.services.bases import default_base, list_bases, offer_for
-from prism_cli.services.downloads import pull
+from prism_cli.services.downloads import peek, pull
 from prism_cli.services.events import Event, Note, StageBegan, StageEnded, StageMoved
 from prism_cli.services.prepare import TrainRequest, prepare
 from tests.bases import CPU
@@ -190,6 +191,38 @@ class TestPull:
             " 67 GB of memory there",
             "warning",
         )
+
+
+class TestPeek:
+    """What a dry run fetches of a base that is not here."""
+
+    def test_configs_only(self, hub: Hub, tiny: Path) -> None:
+        """Enough to count it by, at the size that its files have on the Hub; nothing is pinned."""
+        events: list[Event] = []
+
+        ahead = peek(TINY, events.append)
+
+        parts = ("text_encoder", "unet", "vae")
+        configs = {f"{part}/config.json" for part in parts} | {
+            *("model_index.json", "scheduler/scheduler_config.json")
+        }
+        whole = pull(TINY)
+        fetched = sum((tiny / name).stat().st_size for name in configs)
+        assert ahead.entry == catalog.resolve(TINY)
+        assert (ahead.size, ahead.download) == (whole.size, whole.size - fetched)
+        assert whole.downloaded == ahead.download
+        assert Footprint(ahead.entry.folder).parts["unet"].parameters > 0
+        (note,) = events
+        assert isinstance(note, Note) and f"{fetched / 1000:.1f} kB" in note.text
+
+    def test_it_is_not_taken_for_the_base(self, hub: Hub) -> None:
+        """Still not here, and nothing larger came."""
+        peek(TINY)
+
+        with pytest.raises(BaseNotDownloaded):
+            catalog.resolve(TINY)
+        assert not any(name.endswith((".safetensors", ".txt")) for name in hub.fetched())
+        assert not list(paths.bases_dir().glob("*"))
 
 
 class TestFaults:

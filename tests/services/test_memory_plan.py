@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -40,6 +40,7 @@ class Recorded:
     passes: int = 2
     prompt_size: int = 77 * 2048
     kept: Quantization | None = None
+    copies: frozenset[Quantization] = frozenset()
     texts: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -301,6 +302,27 @@ def test_quantized_weights_stay_as_they_are_kept(kept: Quantization) -> None:
     plan = choose(footprint("flux", kept=kept), card(80, ram=128), training("flux"))
 
     assert plan.way.quantization is kept
+
+
+def test_a_copy_is_read_without_what_quantizing_takes() -> None:
+    """The same way in less RAM, and said so; a copy in int8 is not one in nf4."""
+    plans = [
+        choose(replaced(copies), card(16, ram=64), training("flux"))
+        for copies in ((), (Quantization.NF4,), (Quantization.INT8,))
+    ]
+
+    without, read, other = plans
+    assert without.way == read.way == other.way
+    assert without.way.quantization is Quantization.NF4
+    assert read.ram_bytes < without.ram_bytes == other.ram_bytes
+    said = [[line for line in plan.decided if "weights in nf4" in line] for plan in plans]
+    assert ["from the copy that is kept" in line for (line,) in said] == [False, True, False]
+
+
+def replaced(copies: Sequence[Quantization]) -> Footprint:
+    """FLUX's, with these copies."""
+    flux = cast(Any, footprint("flux"))
+    return cast(Footprint, replace(flux, copies=frozenset(copies)))
 
 
 def test_a_small_size_is_drawn_where_a_large_one_is_not() -> None:
