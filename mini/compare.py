@@ -111,7 +111,7 @@ def _normal(u: Tensor) -> Tensor:
 _POOLED = {"addition_embed_type": "text", "addition_embed_type_num_heads": 4}
 PLAIN = Variant()
 VARIANTS = {
-    "unet 96-128-240, v, uniform t": PLAIN,
+    "the recipe at batch 64": PLAIN,
     "unet 64-128-256": replace(PLAIN, net=lambda: unet((64, 128, 256))),
     "unet 128-192-192": replace(PLAIN, net=lambda: unet((128, 192, 192))),
     "unet 96-192-192": replace(PLAIN, net=lambda: unet((96, 192, 192))),

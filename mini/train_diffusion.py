@@ -131,7 +131,7 @@ def v_loss(base: Base, levels: Tensor, batch: Batch, t: Tensor, eps: Tensor) -> 
 
 
 def main() -> None:
-    parser = training.arguments(__doc__.splitlines()[0], steps=40_000, batch=32, lr=1e-3)
+    parser = training.arguments(__doc__.splitlines()[0], steps=40_000, batch=32, lr=8e-4)
     args = parser.parse_args()
     where = training.device()
     torch.manual_seed(args.seed)
