@@ -66,6 +66,8 @@ TEXTS: dict[str, dict[str, str]] = {  # attribute -> its words -> the text that 
     "ground": {words: words for words in GROUNDS},
 }  # fmt: skip
 
+_INDEX = {name: {word: k for k, word in enumerate(words)} for name, words in TEXTS.items()}
+
 
 def labels(picture: Picture) -> dict[str, int]:
     """The index of the right word of each attribute; -100 where there is no right one."""
@@ -80,11 +82,7 @@ def labels(picture: Picture) -> dict[str, int]:
         "size": picture.size,
         "ground": picture.ground.words(),
     }
-    lists = {name: list(texts) for name, texts in TEXTS.items()}
-    return {
-        name: lists[name].index(word) if word in lists[name] else -100
-        for name, word in words.items()
-    }
+    return {name: _INDEX[name].get(word, -100) for name, word in words.items()}
 
 
 def untrained(eyes: MobileNetV2Model, tokens: CLIPTokenizer) -> VisionTextDualEncoderModel:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,7 @@ from prism_cli.backbones.base import Conditioning, Prompt, Rows, SamplingPlan
 from prism_cli.backbones.catalog import pixels_per_cell
 from prism_cli.backbones.clip import Clip
 from prism_cli.backbones.corruption import NoiseLevel, Parameterization
-from prism_cli.errors import BaseRefused
+from prism_cli.backbones.loading import loading
 from prism_cli.runtime import Runtime
 
 CLIP_L, T5_XXL = "clip_l", "t5"  # the keys diffusers' training scripts keep embeddings under
@@ -161,7 +160,7 @@ class FluxBackbone:
 
         Raises BaseRefused when a part is missing, damaged or of a kind that is not served here.
         """
-        with _loading(folder):
+        with loading("FLUX", folder):
             index = json.loads((folder / "model_index.json").read_text("utf-8"))
             for part, kind in _CLASSES.items():
                 if index[part][1] != kind.__name__:
@@ -195,11 +194,11 @@ class FluxBackbone:
         One after the other, so that the device holds one of the two.
         Raises BaseRefused when a part is missing or damaged.
         """
-        with _loading(folder):
+        with loading("FLUX", folder):
             model = T5.load(folder, runtime).encoder
         model.save_pretrained(place / "text_encoder_2")
         del model
-        with _loading(folder):
+        with loading("FLUX", folder):
             model = _load_transformer(folder, runtime)
         model.save_pretrained(place / "transformer")
 
@@ -328,22 +327,6 @@ class FluxBackbone:
         """See `Backbone.attach_loras`."""
         lora.attach(self.transformer, loras, self.lora_targets(), lora.TRANSFORMER)
         fitting.compile_blocks(self.transformer, self.runtime)
-
-
-@contextmanager
-def _loading(folder: Path) -> Iterator[None]:
-    """While open, the libraries are quiet, and whatever they raise becomes BaseRefused."""
-    diffusers.logging.set_verbosity_error()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    try:
-        yield
-    except Exception as error:  # the libraries raise whatever they met
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BaseRefused(
-            f"cannot load a FLUX base from {folder}: {reason}",
-            hint="download the folder again, or choose another --base",
-        ) from error
 
 
 def _load_transformer(folder: Path, runtime: Runtime) -> FluxTransformer2DModel:

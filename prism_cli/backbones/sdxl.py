@@ -18,7 +18,8 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from prism_cli.backbones.base import Conditioning, Prompt, Rows
 from prism_cli.backbones.clip import Clip
-from prism_cli.backbones.unet import CLIP_L, UNetBackbone, load_denoiser, loading
+from prism_cli.backbones.loading import loading
+from prism_cli.backbones.unet import CLIP_L, UNetBackbone, load_denoiser
 from prism_cli.runtime import Runtime
 
 CLIP_G = "clip_g"  # the key other tools use for the rows of OpenCLIP's ViT-bigG
@@ -54,7 +55,7 @@ class SDXLBackbone(UNetBackbone):
 
         Raises BaseRefused when a part is missing, damaged or of a class that is not served here.
         """
-        with loading(folder):
+        with loading("Stable Diffusion", folder):
             index = json.loads((folder / "model_index.json").read_text("utf-8"))
             clips = [
                 Clip.load(CLIP_L, folder / "tokenizer", folder / "text_encoder", CLIPTextModel),

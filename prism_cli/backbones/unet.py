@@ -6,13 +6,11 @@ import inspect
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
-import transformers
 from diffusers import AutoencoderKL, AutoencoderTiny, SchedulerMixin, UNet2DConditionModel
 from torch import Generator, Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -22,7 +20,7 @@ from prism_cli.backbones.base import Conditioning, Prompt, Rows, SamplingPlan
 from prism_cli.backbones.catalog import pixels_per_cell
 from prism_cli.backbones.clip import Clip
 from prism_cli.backbones.corruption import NoiseLevel, Parameterization
-from prism_cli.errors import BaseRefused
+from prism_cli.backbones.loading import loading
 from prism_cli.runtime import Runtime
 
 # The key other tools use for CLIP-L's rows. Stable Diffusion 2.1's one encoder, CLIP-H, has it too:
@@ -65,7 +63,7 @@ class UNetBackbone:
 
         Raises BaseRefused when a part is missing, damaged or of a class that is not served here.
         """
-        with loading(folder):
+        with loading("Stable Diffusion", folder):
             clip = Clip.load(CLIP_L, folder / "tokenizer", folder / "text_encoder", CLIPTextModel)
             clip.frozen(runtime)  # out of the RAM, before the next part is read into it
             unet, vae, scheduler = load_denoiser(folder, runtime)
@@ -188,22 +186,6 @@ class UNetBackbone:
         """See `Backbone.attach_loras`."""
         lora.attach(self.unet, loras, self.lora_targets())
         fitting.compile_blocks(self.unet, self.runtime)
-
-
-@contextmanager
-def loading(folder: Path) -> Iterator[None]:
-    """While open, the libraries are quiet, and whatever they raise becomes BaseRefused."""
-    diffusers.logging.set_verbosity_error()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    try:
-        yield
-    except Exception as error:  # the libraries raise whatever they met
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BaseRefused(
-            f"cannot load a Stable Diffusion base from {folder}: {reason}",
-            hint="download the folder again, or choose another --base",
-        ) from error
 
 
 def load_denoiser(

@@ -1,0 +1,31 @@
+"""What every adapter does around the reading of a base's files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import diffusers
+import transformers
+
+from prism_cli.errors import BaseRefused
+
+
+@contextmanager
+def loading(kind: str, folder: Path) -> Iterator[None]:
+    """While open, the libraries are quiet, and whatever they raise becomes BaseRefused.
+
+    kind: what the base is called in the error.
+    """
+    diffusers.logging.set_verbosity_error()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    except Exception as error:  # the libraries raise whatever they met
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BaseRefused(
+            f"cannot load a {kind} base from {folder}: {reason}",
+            hint="download the folder again, or choose another --base",
+        ) from error
