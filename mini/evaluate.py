@@ -25,7 +25,7 @@ from torch import Tensor
 from mini import training
 from mini.artwork import HELD_OUT
 from mini.imagenet import efficientnet
-from mini.scorer import TEXTS, Scorer, half, labels, pixels
+from mini.scorer import TEXTS, labels
 from mini.train_autoencoder import psnr
 from mini.vocabulary import STYLES
 from mini.world import (
@@ -38,6 +38,7 @@ from mini.world import (
     plain_caption,
     some_ground,
 )
+from prism_cli.encoders.scorer import Scorer, half, pixels
 
 GUIDANCE = 4.0
 STEPS = 30

@@ -23,10 +23,11 @@ from torch.nn import functional
 from mini import training
 from mini.artwork import CODE_POINTS, SEEN, folder_of
 from mini.imagenet import mobilenet
-from mini.scorer import DESIGN, TEXTS, Scorer, half, labels, pixels, untrained
+from mini.scorer import TEXTS, labels, untrained
 from mini.tokenizer import tokenizer
 from mini.vocabulary import GROUND_COLOURS, SIZES
 from mini.world import Ground, Picture, Thing, World, held_out_cell, some_ground
+from prism_cli.encoders.scorer import DESIGN, Scorer, half, pixels
 
 TEMPERATURE = 0.1  # of InfoNCE
 PAIRS = 0.1  # the share of pictures that are halves of pairs
@@ -132,7 +133,7 @@ def main() -> None:
     torch.manual_seed(args.seed)
     tokens = tokenizer(folder_of(CODE_POINTS, args.artwork) / "data-by-emoji.json")
     if args.start is None:
-        scorer = Scorer(untrained(mobilenet(), tokens), tokens).to(where)
+        scorer = Scorer(untrained(mobilenet(), tokens), tokens, TEXTS).to(where)
     else:
         scorer = Scorer.load(args.start).to(where).train()
     scorer.clip.vision_model.to(memory_format=torch.channels_last)
@@ -167,8 +168,7 @@ def main() -> None:
 
     trained = run.averaged()
     folder = args.work / "scorer"
-    trained.clip.half().save_pretrained(folder)
-    tokens.save_pretrained(folder)
+    trained.save(folder)
     print(f"the scorer is in {folder}")
 
 

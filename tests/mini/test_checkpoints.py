@@ -10,10 +10,9 @@ import pytest
 import torch
 from diffusers import AutoencoderTiny
 
-from mini.scorer import DESIGN, TEXTS, Scorer
 from mini.train_autoencoder import psnr
 from mini.train_diffusion import encoded
-from mini.world import Picture, Thing, World, some_ground
+from mini.world import World
 from tests.mini.drawings import icons
 
 FOLDER = Path(__file__).parents[2] / "mini" / "checkpoints"
@@ -52,18 +51,3 @@ def test_its_latents_are_as_diffusion_wants_them(pictures: np.ndarray) -> None:
     assert z.shape == (64, 8, 16, 16)
     assert z.std() == pytest.approx(1, abs=0.2) and z.mean().abs() < 0.2
     assert z.abs().max() * 1 / vae().config.scaling_factor < 6  # the decoder squashes at 3
-
-
-def test_the_scorer_reads_grounds(world: World) -> None:
-    """A drawing does not matter for it; chance is 1 in 187."""
-    rng = np.random.default_rng(1)
-    described = [
-        Picture(thing=Thing(noun="dog", set="noto"), ground=some_ground(rng)) for _ in range(100)
-    ]
-    scorer = Scorer.load(FOLDER / "scorer")
-    logits, designs = scorer.read(np.stack([world.draw(each, rng) for each in described]))
-    read = [list(TEXTS["ground"])[i] for i in logits["ground"].argmax(-1)]
-
-    assert np.mean([a == b.ground.words() for a, b in zip(read, described, strict=True)]) > 0.6
-    assert designs.shape == (100, DESIGN)
-    torch.testing.assert_close(designs.norm(dim=-1), torch.ones(100))

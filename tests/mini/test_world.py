@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mini.artwork import HELD_OUT
-from mini.scorer import GROUNDS, TEXTS, half, labels
+from mini.scorer import GROUNDS, TEXTS, labels
 from mini.tokenizer import words
 from mini.vocabulary import (
     COLOURS,
@@ -34,6 +34,7 @@ from mini.world import (
     held_out_cell,
     plain_caption,
 )
+from prism_cli.encoders.scorer import half
 from tests.mini.drawings import icons
 
 

@@ -1,0 +1,1 @@
+"""What looks at a picture: embeddings of images and of texts."""
