@@ -4,8 +4,8 @@
 
 Every variant has the same seconds, world, batch and seeds, and is judged by one number that does
 not depend on its parameterization or schedule: the squared error of its estimate of z_0 on
-unseen pictures of one thing on a plain ground, so of the thing, at four signal-to-noise ratios.
-Low ones are where shape is decided.
+unseen pictures of one thing on a plain ground, wholly described, so of the thing, at four
+signal-to-noise ratios. Low ones are where shape is decided.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from diffusers import AutoencoderTiny, DDIMScheduler
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim import Optimizer
 from transformers import CLIPTokenizer
 
 from mini import training
@@ -87,7 +88,8 @@ class Variant:
     batch: int = 64
     lr: float = 1e-3
     compiled: bool = False
-    plain: float = 0.0  # the share of plain pictures in the first half
+    plain: float = 0.0  # the share of plain pictures and whole captions in the first half
+    optimizers: Callable[[nn.Module, float], list[Optimizer]] = training.adamw
 
 
 def _two_levels(*channels: int) -> nn.Module:
@@ -129,6 +131,7 @@ VARIANTS = {
     "cosine schedule": replace(PLAIN, noise=lambda: scheduler(beta_schedule="squaredcos_cap_v2")),
     "plain first, batch 32": replace(PLAIN, batch=32, plain=0.8),
     "plain first, batch 16": replace(PLAIN, batch=16, plain=0.8, lr=7e-4),
+    "plain first, batch 32, Muon": replace(PLAIN, batch=32, plain=0.8, optimizers=training.muon),
     "lr 5e-4": replace(PLAIN, lr=5e-4),
     "lr 2e-3": replace(PLAIN, lr=2e-3),
     "plain pictures first": replace(PLAIN, plain=0.8),
@@ -167,7 +170,8 @@ class Bench:
         base.unet.to(memory_format=torch.channels_last)
         levels = variant.noise().alphas_cumprod
         share = 0.0
-        optimizer = torch.optim.AdamW(base.parameters(), lr=variant.lr, betas=(0.9, 0.99))
+        optimizers = variant.optimizers(base, variant.lr)
+        full = [group["lr"] for each in optimizers for group in each.param_groups]
         average = training.Average(0.99)
         source = batches(
             self.world,
@@ -182,16 +186,18 @@ class Bench:
         next(source)  # the first shard is drawn before the clock starts
         began, step, pictures = time.monotonic(), 0, 0
         while share < 1:
-            for group in optimizer.param_groups:  # warm up, and fall over the second half
-                group["lr"] = variant.lr * min((step + 1) / 100, 2 - 2 * share, 1.0)
+            groups = [group for each in optimizers for group in each.param_groups]
+            for group, lr in zip(groups, full, strict=True):  # warm up, fall over the second half
+                group["lr"] = lr * min((step + 1) / 100, 2 - 2 * share, 1.0)
             batch = next(source)
             t = (variant.times(torch.rand(len(batch.z_0))) * 1000).long().clamp(0, 999)
             with training.half(CPU):
                 loss, _ = estimate(variant, call, levels, batch, t, torch.randn_like(batch.z_0))
-            optimizer.zero_grad()
+            base.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(base.parameters(), 1.0)
-            optimizer.step()
+            for each in optimizers:
+                each.step()
             average.update(base, step)
             step, pictures = step + 1, pictures + len(batch.z_0)
             spent = time.monotonic() - began

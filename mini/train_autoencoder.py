@@ -88,8 +88,8 @@ def main() -> None:
     torch.manual_seed(args.seed)
     net = autoencoder().to(where, memory_format=torch.channels_last)
     run = training.Run(
-        net, args.work / "autoencoder.pt", lr=args.lr, steps=args.steps, minutes=args.minutes,
-        weight_decay=0.0,
+        net, training.adamw(net, args.lr, weight_decay=0.0), args.work / "autoencoder.pt",
+        steps=args.steps, minutes=args.minutes,
     )  # fmt: skip
     world = World(args.artwork / "icons.npz")
     batches = crops(

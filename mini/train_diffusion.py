@@ -4,7 +4,8 @@
 
 Needs the autoencoder's `work/vae`. `--start prism_cli/bases/mini` goes on from shipped weights,
 without their optimizer's state. Pictures are drawn and encoded in shards, and a shard is seen
-several times, at other noise and under another caption each: encoding costs a sixth of a step.
+several times, at other noise and under another caption each: encoding
+costs a sixth of a step.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from mini import training
 from mini.artwork import CODE_POINTS, folder_of
 from mini.tokenizer import LENGTH, tokenizer
-from mini.world import Picture, World, caption
+from mini.world import Picture, World, caption, plain_caption
 
 WIDTH = 256  # of a token's state
-SHARD, VIEWS = 2048, 4
+SHARD, VIEWS = 4096, 8
 
 
 def text_encoder(tokens: CLIPTokenizer) -> CLIPTextModel:
@@ -98,22 +99,31 @@ def batches(
     world: World, vae: AutoencoderTiny, tokens: CLIPTokenizer, *, batch: int, seed: int,
     where: torch.device, plain: Callable[[], float] = lambda: 0.0,
 ) -> Iterator[Batch]:  # fmt: skip
-    """The training's pictures, for ever; `plain` as in `World.sample`."""
+    """The training's pictures, for ever.
+
+    plain: the share that is plain, as in `World.sample`, and of captions that say everything.
+    """
     rng = np.random.default_rng(seed)
     while True:
         described: list[Picture] = [world.sample(rng, plain=plain()) for _ in range(SHARD)]
         latents = encoded(vae, np.stack([world.draw(each, rng) for each in described]), where)
         for _ in range(VIEWS):
             for chosen in np.array_split(rng.permutation(SHARD), SHARD // batch):
-                captions = [caption(described[index], rng) for index in chosen]
+                captions = [
+                    plain_caption(described[index])
+                    if rng.random() < plain()
+                    else caption(described[index], rng)
+                    for index in chosen
+                ]
                 ids = tokens(captions, padding="max_length", truncation=True, return_tensors="pt")
                 yield Batch(latents[torch.from_numpy(chosen).to(where)], ids.input_ids.to(where))
 
 
 def plain_share(done: float) -> float:
-    """The share of plain pictures, by how much of the training is done: shapes come first.
+    """The share of plain pictures and whole captions, by how much of the training is done.
 
-    `mini.compare` shows what it gains: backgrounds and colours are soon learned, things are not.
+    Shapes come first: backgrounds and colours are soon learned, things are not, and least where
+    the caption does not say which of four drawings it means. `mini.compare` has what it gains.
     """
     return float(np.interp(done, (0.35, 0.7), (0.75, 0.15)))
 
@@ -131,7 +141,7 @@ def v_loss(base: Base, levels: Tensor, batch: Batch, t: Tensor, eps: Tensor) -> 
 
 
 def main() -> None:
-    parser = training.arguments(__doc__.splitlines()[0], steps=40_000, batch=32, lr=8e-4)
+    parser = training.arguments(__doc__.splitlines()[0], steps=40_000, batch=32, lr=1e-3)
     args = parser.parse_args()
     where = training.device()
     torch.manual_seed(args.seed)
@@ -148,8 +158,9 @@ def main() -> None:
     noise = scheduler()
     levels = noise.alphas_cumprod.to(where)
     run = training.Run(
-        base, args.work / "base.pt", lr=args.lr, steps=args.steps, minutes=args.minutes
-    )
+        base, training.muon(base, args.lr), args.work / "base.pt", steps=args.steps,
+        minutes=args.minutes,
+    )  # fmt: skip
     vae = AutoencoderTiny.from_pretrained(args.work / "vae").to(where)
     world = World(args.artwork / "icons.npz")
     source = batches(

@@ -138,8 +138,8 @@ def main() -> None:
         scorer = Scorer.load(args.start).to(where).train()
     scorer.clip.vision_model.to(memory_format=torch.channels_last)
     run = training.Run(
-        scorer, args.work / "scorer.pt", lr=args.lr, steps=args.steps, minutes=args.minutes,
-        weight_decay=0.05,
+        scorer, training.adamw(scorer, args.lr, weight_decay=0.05), args.work / "scorer.pt",
+        steps=args.steps, minutes=args.minutes,
     )  # fmt: skip
     world = World(args.artwork / "icons.npz")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,10 @@ from typing import Any
 import torch
 import transformers
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from mini.muon import Muon
 
 SAVE_EVERY = 300.0  # seconds
 
@@ -51,9 +55,13 @@ def device() -> torch.device:
 
 
 def half(where: torch.device) -> torch.autocast:
-    """bf16 where the hardware multiplies it; on other CPUs it is ten times slower than fp32."""
-    worth = where.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
-    return torch.autocast(where.type, torch.bfloat16, enabled=worth)
+    """bf16 where it is fast; on other CPUs it is ten times slower than fp32."""
+    return torch.autocast(where.type, torch.bfloat16, enabled=half_is_fast(where))
+
+
+def half_is_fast(where: torch.device) -> bool:
+    """Whether `where` multiplies bf16 in hardware."""
+    return where.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
 
 
 def rate(step: int, steps: int, warmup: int = 200) -> float:
@@ -83,42 +91,71 @@ class Average:
                 kept.lerp_(parameter, 1 - decay)
 
 
+def adamw(module: nn.Module, lr: float, weight_decay: float = 0.01) -> list[Optimizer]:
+    """AdamW over everything."""
+    return [_adamw(module.parameters(), lr, weight_decay)]
+
+
+def muon(module: nn.Module, lr: float, weight_decay: float = 0.01) -> list[Optimizer]:
+    """Muon over the layers within, at three times `lr`; AdamW over vectors and both ends.
+
+    The ends are the word embeddings and the convolutions into and out of latents, as Jordan et
+    al. leave them.
+    """
+    within = {
+        name: p
+        for name, p in module.named_parameters()
+        if p.ndim > 1 and not any(end in name for end in ("embedding", "conv_in", "conv_out"))
+    }
+    rest = [p for name, p in module.named_parameters() if name not in within]
+    dtype = torch.bfloat16 if half_is_fast(next(module.parameters()).device) else torch.float32
+    return [
+        _adamw(rest, lr, weight_decay),
+        Muon(within.values(), 3 * lr, weight_decay=weight_decay, dtype=dtype),
+    ]
+
+
+def _adamw(params: Iterable[Tensor], lr: float, weight_decay: float) -> Optimizer:
+    return torch.optim.AdamW(params, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay)
+
+
 class Run:
     """A training that can be left and taken up again.
 
-    module: what is trained. path: the checkpoint; read when it is there.
+    module: what is trained, by `optimizers`. path: the checkpoint; read when it is there.
     """
 
     def __init__(
-        self, module: nn.Module, path: Path, *, lr: float, steps: int, minutes: float,
-        decay: float = 0.999, weight_decay: float = 0.01,
+        self, module: nn.Module, optimizers: list[Optimizer], path: Path, *, steps: int,
+        minutes: float, decay: float = 0.999,
     ) -> None:  # fmt: skip
-        self.module, self.path, self.steps = module, path, steps
-        self.optimizer = torch.optim.AdamW(
-            module.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay
-        )
+        self.module, self.optimizers, self.path, self.steps = module, optimizers, path, steps
         self.average = Average(decay)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, lambda step: rate(step, steps)
-        )
+        self.schedules = [
+            torch.optim.lr_scheduler.LambdaLR(each, lambda step: rate(step, steps))
+            for each in optimizers
+        ]
         self.step, self.seconds = 0, 0.0
         self._until = time.monotonic() + 60 * minutes
         if path.exists():
             state = torch.load(path, map_location=next(module.parameters()).device)
             module.load_state_dict(state["module"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.schedule.load_state_dict(state["schedule"])
+            for each, saved in zip(self._moving(), state["moving"], strict=True):
+                each.load_state_dict(saved)
             self.average.values = state["average"]
             self.step, self.seconds = state["step"], state["seconds"]
             print(f"going on from step {self.step}, after {self.seconds / 60:.0f} min")
 
+    def _moving(self) -> list[Optimizer | LRScheduler]:
+        return [*self.optimizers, *self.schedules]
+
     def update(self, loss: Tensor) -> None:
-        """One optimizer step on `loss`."""
-        self.optimizer.zero_grad(set_to_none=True)
+        """One step of every optimizer on `loss`."""
+        self.module.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
-        self.optimizer.step()
-        self.schedule.step()
+        for each in self._moving():
+            each.step()
         self.average.update(self.module, self.step)
 
     def steps_left(self, report: Callable[[], str], every: float = 30.0) -> Iterator[int]:
@@ -145,9 +182,9 @@ class Run:
         beside = self.path.with_suffix(".part")
         torch.save(
             {
-                "module": self.module.state_dict(), "optimizer": self.optimizer.state_dict(),
-                "schedule": self.schedule.state_dict(), "average": self.average.values,
-                "step": self.step, "seconds": self.seconds,
+                "module": self.module.state_dict(),
+                "moving": [each.state_dict() for each in self._moving()],
+                "average": self.average.values, "step": self.step, "seconds": self.seconds,
             },
             beside,
         )  # fmt: skip

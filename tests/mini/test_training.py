@@ -8,7 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from mini.training import Average, Run, rate
+from mini.muon import orthogonal
+from mini.training import Average, Run, adamw, muon, rate
+
+
+def run_of(module: nn.Module, path: Path) -> Run:
+    return Run(module, [*adamw(module, 0.05)], path, steps=40, minutes=1.0)
 
 
 def trained(path: Path, stops: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> Run:
@@ -16,7 +21,7 @@ def trained(path: Path, stops: tuple[int, ...], monkeypatch: pytest.MonkeyPatch)
     run = None
     for stop in stops:
         torch.manual_seed(0)
-        run = Run(nn.Linear(2, 1), path, lr=0.05, steps=40, minutes=1.0)
+        run = run_of(nn.Linear(2, 1), path)
         for step in run.steps_left(lambda: ""):
             x = torch.randn(8, 2, generator=torch.Generator().manual_seed(step))
             run.update((run.module(x) - x.sum(1, keepdim=True)).square().mean())
@@ -43,7 +48,7 @@ def test_a_finished_training_does_nothing_more(
 ) -> None:
     done = trained(tmp_path / "run.pt", (40,), monkeypatch)
 
-    again = Run(nn.Linear(2, 1), tmp_path / "run.pt", lr=0.05, steps=40, minutes=1.0)
+    again = run_of(nn.Linear(2, 1), tmp_path / "run.pt")
 
     assert not list(again.steps_left(lambda: ""))
     assert torch.equal(again.module.weight, done.module.weight)
@@ -82,3 +87,54 @@ def test_the_rate_rises_stays_and_falls() -> None:
     assert rates[200:600] == [1.0] * 400
     assert rates[600:] == sorted(rates[600:], reverse=True)
     assert rates[-1] == pytest.approx(0.01, abs=1e-4)
+
+
+def test_a_run_under_muon_is_taken_up_again_too(tmp_path: Path) -> None:
+    def run(until: int) -> Run:
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv2d(3, 16, 3), nn.Conv2d(16, 4, 1))
+        made = Run(net, muon(net, 1e-3), tmp_path / f"{name}.pt", steps=10, minutes=1.0)
+        for step in made.steps_left(lambda: ""):
+            x = torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(step))
+            made.update(made.module(x).square().mean())
+            if step + 1 == until:
+                made._until = 0.0
+        return made
+
+    name = "whole"
+    whole = run(10)
+    name = "broken"
+    run(4)
+    broken = run(10)
+
+    for key, value in whole.module.state_dict().items():
+        assert torch.equal(value, broken.module.state_dict()[key]), key
+
+
+@pytest.mark.parametrize("shape", [(8, 30), (30, 8), (16, 16)])
+def test_muon_makes_matrices_nearly_orthogonal(shape: tuple[int, int]) -> None:
+    """Against the singular value decomposition: the same directions, at strengths near one."""
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+
+    found = orthogonal(matrix, 5, torch.float32)
+
+    strengths = torch.linalg.svdvals(found)
+    assert strengths.min() > 0.6 and strengths.max() < 1.3
+    rotated = u.T @ found @ v.T
+    assert (rotated - torch.diag(rotated.diagonal())).abs().max() < 1e-3
+
+
+def test_muon_takes_what_lies_within_and_adamw_the_ends() -> None:
+    net = nn.ModuleDict(
+        {
+            "conv_in": nn.Conv2d(2, 8, 3), "conv_out": nn.Conv2d(8, 2, 3),
+            "middle": nn.Conv2d(8, 8, 3), "linear": nn.Linear(8, 8),
+            "token_embedding": nn.Embedding(5, 8),
+        }
+    )  # fmt: skip
+
+    rest, within = ([p for g in each.param_groups for p in g["params"]] for each in muon(net, 1.0))
+
+    assert {id(p) for p in within} == {id(net["middle"].weight), id(net["linear"].weight)}
+    assert len(rest) + len(within) == len(list(net.parameters()))
