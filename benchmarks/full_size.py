@@ -30,7 +30,7 @@ from prism_cli.backbones import catalog  # noqa: E402
 from prism_cli.backbones.clip import Clip  # noqa: E402
 from prism_cli.backbones.footprint import Footprint  # noqa: E402
 from prism_cli.backbones.unet import CLIP_L, UNetBackbone  # noqa: E402
-from prism_cli.runtime import machine, peak_memory  # noqa: E402
+from prism_cli.runtime import machine, peak_memory, return_freed_memory  # noqa: E402
 from prism_cli.services.events import Event, StageBegan, StageMoved  # noqa: E402
 from prism_cli.services.memory_needs import Work  # noqa: E402
 from prism_cli.services.memory_plan import choose  # noqa: E402
@@ -40,7 +40,7 @@ from tests.full_size import save_configs  # noqa: E402
 from tests.tiny_pipeline import NOISE, save_tiny_pipeline  # noqa: E402
 
 LIMIT = 20 * 2**30
-PHOTOS, STEPS = 5, 2
+PHOTOS, STEPS = 2, 2
 CAPTION = "a red dog on a blue chair in the snow at night"
 
 
@@ -56,15 +56,17 @@ def random_weights(model: Any) -> Any:
 
 
 class Clock:
-    """An event sink that keeps the seconds of each step."""
+    """An event sink that keeps the seconds of each step, and the peak of the memory after each."""
 
     def __init__(self) -> None:
         self.last, self.seconds = time.perf_counter(), dict[str, list[float]]()
+        self.peaks: dict[str, int] = {}
 
     def __call__(self, event: Event) -> None:
         now = time.perf_counter()
         if isinstance(event, StageMoved):
             self.seconds.setdefault(event.stage, []).append(now - self.last)
+            self.peaks[event.stage] = peak_memory()
         if isinstance(event, StageBegan | StageMoved):
             self.last = now
 
@@ -74,6 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tiny", action="store_true")
     tiny = parser.parse_args().tiny
+    return_freed_memory()
     resource.setrlimit(resource.RLIMIT_AS, (LIMIT, LIMIT))
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "base"
@@ -81,8 +84,8 @@ def main() -> None:
         recipe = Recipe()
         recipe = replace(
             recipe,
-            tokens=replace(recipe.tokens, steps=STEPS),
-            finetuning=replace(recipe.finetuning, steps=STEPS),
+            tokens=replace(recipe.tokens, steps=STEPS, evaluation_times=1),
+            finetuning=replace(recipe.finetuning, steps=STEPS, evaluation_times=1),
         )
         size = (16, 16) if tiny else (512, 512)
         here = replace(machine(), memory=LIMIT, free=LIMIT)
@@ -101,9 +104,12 @@ def main() -> None:
             runtime=plan.runtime(torch.device("cpu")),
         )
         clock = Clock()
+        clock.peaks["weights"] = peak_memory()
+        z_0 = base.encode_images(torch.rand(PHOTOS, 3, *size) * 2 - 1)[:, None]
+        clock.peaks["photos"] = peak_memory()
         TrainingRun(
             backbone=base,
-            z_0=base.encode_images(torch.rand(PHOTOS, 3, *size) * 2 - 1)[:, None],
+            z_0=z_0,
             name="x",
             captions=[CAPTION] * PHOTOS,
             class_word=None,
@@ -115,6 +121,7 @@ def main() -> None:
         ).run()
     for stage, seconds in clock.seconds.items():
         print(f"{stage}: {', '.join(f'{s:.1f} s' for s in seconds)}")
+    print("peak after", ", ".join(f"{k}: {v / 1e9:.2f} GB" for k, v in clock.peaks.items()))
     peak = peak_memory()
     print(f"peak: {peak / 1e9:.2f} GB, {peak / plan.device_bytes:.0%} of the plan")
 

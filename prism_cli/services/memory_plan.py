@@ -81,6 +81,7 @@ def footprint_of(entry: BaseEntry) -> Footprint:
 def fit(footprint: Footprint, work: Work, on_event: OnEvent) -> MemoryPlan:
     """Choose for this machine as it is now, and say what is not the first choice and why."""
     plan = choose_here(footprint, work)
+    runtime.return_freed_memory()  # which the plan counts on
     for sentence in plan.decided:
         on_event(Note(sentence))
     return plan
