@@ -238,13 +238,15 @@ def judge_base(draw: Draw, scorer: Scorer, world: World, n: int) -> None:
     single = [each for each in described if each.beside is None]
     pairs = [each for each in described if each.beside is not None]
     heading(f"Base, {n} prompts, {STEPS} steps, read by the scorer", "prompts", *TEXTS)
-    for name, chosen in (
-        ("all of one thing", single),
-        ("... in its own colours", [each for each in single if plain(each.thing)]),
-        ("... tinted", [each for each in single if each.thing.colour and not each.thing.pattern]),
-        ("... patterned", [each for each in single if each.thing.pattern]),
+    pictures = drawn_in_batches(draw, single)
+    for name, counts in (
+        ("all of one thing", lambda thing: True),
+        ("... in its own colours", plain),
+        ("... tinted", lambda thing: thing.colour and not thing.pattern),
+        ("... patterned", lambda thing: thing.pattern),
     ):
-        found = hits(scorer, drawn_in_batches(draw, chosen), chosen)
+        chosen = [k for k, each in enumerate(single) if counts(each.thing)]
+        found = hits(scorer, pictures[chosen], [single[k] for k in chosen])
         row(f"{name} ({len(chosen)})", *(percent(found[each]) for each in TEXTS))
     heading("Base: pairs", "", "noun on the left", "noun on the right", "both")
     pictures = drawn_in_batches(draw, pairs)
