@@ -81,6 +81,50 @@ class CaptionRefused(Refused):
     """A caption file that cannot be read."""
 
 
+class CaptionsFailed(PrismError):
+    """Photos that have no caption, each for a reason of its own."""
+
+
+class CaptionerNotDownloaded(NotFound):
+    """The local captioner is not on this machine, or not whole."""
+
+
+class GeminiUnusable(PrismError):
+    """No question at all can be asked of Gemini."""
+
+
+class KeyMissing(GeminiUnusable):
+    """There is no key for the Gemini API."""
+
+
+class KeyRefused(GeminiUnusable):
+    """Google does not accept the key."""
+
+
+class ModelNotFound(GeminiUnusable, NotFound):
+    """Gemini has no model of that name."""
+
+
+class GeminiUnreachable(GeminiUnusable):
+    """There is no network, or nothing answers at the address."""
+
+
+class GeminiFailed(PrismError):
+    """One question has no answer, whatever became of the others."""
+
+
+class GeminiBusy(GeminiFailed):
+    """Too many requests, or the servers are overloaded, after several tries."""
+
+
+class AnswerBlocked(GeminiFailed, Refused):
+    """Gemini's filters let a question or its answer not pass."""
+
+
+class AnswerMalformed(GeminiFailed):
+    """What came back is not what was asked for."""
+
+
 class PromptRefused(Refused):
     """A prompt that cannot be drawn."""
 

@@ -29,6 +29,13 @@ def bases_dir() -> Path:
     return data_dir() / "bases"
 
 
+def captions_cache() -> Path:
+    """What captioners have answered, so that nothing is asked twice; safe to delete."""
+    home = os.environ.get("PRISM_HOME")
+    cache = data_dir() / "cache" if home else Path(platformdirs.user_cache_dir("prism"))
+    return cache / "captions"
+
+
 def hub_cache() -> Path:
     """The Hub's cache, which all tools share; huggingface_hub's own variables move it."""
     environ = os.environ

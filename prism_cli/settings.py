@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -12,6 +13,10 @@ from prism_cli.names import nearest
 
 def _setting(default: Any, low: float, high: float) -> Any:
     return field(default=default, metadata={"limits": (low, high)})
+
+
+def _text(default: str, pattern: str, said: str) -> Any:
+    return field(default=default, metadata={"pattern": re.compile(pattern, re.ASCII), "said": said})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +66,19 @@ class DrawingOptions:
     batch: int = _setting(4, 1, 256)  # pictures drawn at once
 
 
+CAPTION_SOURCES = ("auto", "files", "gemini", "local", "none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptionOptions:
+    """Where the words come from that residual tokens start as."""
+
+    source: str = _text("auto", "|".join(CAPTION_SOURCES), f"one of {', '.join(CAPTION_SOURCES)}")
+    # The paper's Gemini 2.5 Flash (supplement, section 10) is no longer served; this is the stable
+    # Flash of https://ai.google.dev/gemini-api/docs/deprecations with no end announced.
+    model: str = _text("gemini-3.8-flash", r"[A-Za-z0-9][\w.-]*", "the id of a Gemini model")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """All settings of a training; a base has its own defaults (`backbones.catalog`)."""
@@ -68,6 +86,7 @@ class Recipe:
     tokens: TokenOptions = field(default_factory=TokenOptions)
     finetuning: FinetuneOptions = field(default_factory=FinetuneOptions)
     drawing: DrawingOptions = field(default_factory=DrawingOptions)
+    captions: CaptionOptions = field(default_factory=CaptionOptions)
 
     def flat(self) -> dict[str, Any]:
         """Every setting under its dotted name, such as ``tokens.lr``."""
@@ -78,7 +97,12 @@ class Recipe:
         }
 
 
-SECTIONS = {"tokens": TokenOptions, "finetuning": FinetuneOptions, "drawing": DrawingOptions}
+SECTIONS = {
+    "tokens": TokenOptions,
+    "finetuning": FinetuneOptions,
+    "drawing": DrawingOptions,
+    "captions": CaptionOptions,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +167,8 @@ def checked(name: str, value: Any) -> Any:
         raise OptionRefused(
             f"unknown setting {name!r}" + (f" (did you mean {close!r}?)" if close else "")
         )
+    if known[option].type == "str":
+        return _checked_text(name, value, known[option].metadata)
     kind = int if known[option].type == "int" else float
     whole = isinstance(value, int) and not isinstance(value, bool)
     if not (whole or (kind is float and isinstance(value, float))):
@@ -155,3 +181,9 @@ def checked(name: str, value: Any) -> Any:
             f"{name} must be between {low:g} and {high:g}, not {value}", hint="choose a value there"
         )
     return kind(value)
+
+
+def _checked_text(name: str, value: Any, metadata: Mapping[str, Any]) -> str:
+    if not isinstance(value, str) or not metadata["pattern"].fullmatch(value):
+        raise OptionRefused(f"{name} takes {metadata['said']}, not {value!r}")
+    return value

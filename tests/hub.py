@@ -216,7 +216,7 @@ def connected(hub: Hub, cache: Path, patch: pytest.MonkeyPatch) -> Iterator[None
         "HF_TOKEN_PATH": str(cache / "token"),
     }.items():
         patch.setattr(constants, name, value)
-    patch.setattr(socket.socket, "connect", _loopback(socket.socket.__mro__[1].connect))
+    patch.setattr(socket.socket, "connect", loopback(socket.socket.__mro__[1].connect))
     patch.setattr("time.sleep", lambda seconds: None)
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_TOKEN"):
         patch.delenv(variable, raising=False)
@@ -226,7 +226,9 @@ def connected(hub: Hub, cache: Path, patch: pytest.MonkeyPatch) -> Iterator[None
     close_session()
 
 
-def _loopback(connect):  # type: ignore[no-untyped-def]  # socket's own, which has no type
+def loopback(connect):  # type: ignore[no-untyped-def]  # socket's own, which has no type
+    """`connect` that refuses every address but this machine's."""
+
     def checked(self: socket.socket, address: tuple[str, int]) -> None:
         if address[0] != "127.0.0.1":
             raise OSError("tests open no connection")

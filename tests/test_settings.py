@@ -15,10 +15,12 @@ from prism_cli.settings import SECTIONS, Recipe, checked, resolve
 NAMES = sorted(Recipe().flat())
 
 
-def legal(name: str) -> st.SearchStrategy[int | float]:
+def legal(name: str) -> st.SearchStrategy[int | float | str]:
     """Values that setting `name` may have."""
     section, option = name.split(".")
     (one,) = (f for f in fields(SECTIONS[section]) if f.name == option)
+    if "pattern" in one.metadata:
+        return st.from_regex(one.metadata["pattern"], fullmatch=True)
     low, high = one.metadata["limits"]
     if one.type == "int":
         return st.integers(int(low), int(high))

@@ -46,6 +46,7 @@ def loaded(*args: str, **changes: str) -> tuple[str, set[str]]:
         ("--version", "."),
         ("train --help", "FOLDER"),
         ("gen --help", "PROMPT"),
+        ("caption --help", "FOLDER"),
         ("list", "mydog"),
         ("list --pictures", "mydog"),
         ("show mydog", "A dog on a sofa."),

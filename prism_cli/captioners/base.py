@@ -1,4 +1,4 @@
-"""What a captioner is: a photo in, the words that start its residual tokens out."""
+"""What a captioner is: a picture in, the words that start its residual tokens out."""
 
 from __future__ import annotations
 
@@ -6,18 +6,58 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from PIL.Image import Image
+
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """text: one line. source: the captioner that wrote it."""
+    """text: one line. source: who wrote it, and with which model."""
 
     text: str
     source: str
 
 
-class Captioner(Protocol):
-    """Describes photos."""
+PLAIN = Caption("a photo", "none")
+"""What a photo without a caption starts from: nothing is known about it but that it is one."""
 
-    def caption(self, photo: Path) -> Caption:
-        """Describe one photo. Raises CaptionRefused when its caption cannot be read."""
+
+class Picture(Protocol):
+    """A photo as captioners see it. image: RGB, upright, without metadata. sha256: of its file."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def image(self) -> Image: ...
+
+
+class Captioner(Protocol):
+    """Describes pictures.
+
+    source: its name and model, which with `prompt` decides what it answers.
+    """
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def prompt(self) -> str: ...
+
+    def connect(self) -> None:
+        """Get ready to be asked; once, and not from several threads. Raises a PrismError."""
+        ...
+
+    def describe(self, picture: Picture, earlier: str = "") -> str:
+        """One line about the picture; "" where nothing can be said for sure.
+
+        earlier: an answer of the wrong length, to be improved on. Raises a PrismError.
+        """
+        ...
+
+    def stop(self) -> None:
+        """End what waits to ask again, in other threads."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what `connect` took."""
         ...

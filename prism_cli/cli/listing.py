@@ -99,6 +99,24 @@ def pulled(base: Pulled) -> None:
         render.done(done, f"prism train PHOTOS --name NAME --base {base.name}")
 
 
+def captioner(model: Pulled) -> None:
+    """Print where the local captioner is now; only its folder when quiet."""
+    if render.style().json:
+        render.document("caption", {"pulled": asdict(model)})
+    elif render.style().quiet:
+        render.result(str(model.folder))
+    else:
+        render.facts(
+            {
+                "captioner": model.repository,
+                "revision": model.revision,
+                "folder": f"{model.folder} ({render.size(model.size)})",
+                "downloaded": render.size(model.downloaded),
+            }
+        )
+        render.done("the local captioner is here", "prism caption PHOTOS --captions local")
+
+
 def content(entry: Entry) -> dict[str, Any]:
     """Return what --json says of a concept."""
     return {

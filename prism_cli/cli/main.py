@@ -22,6 +22,7 @@ COMMANDS = {
     "train": "train",
     "gen": "generate",
     "generate": "generate",
+    "caption": "caption",
     "list": "concepts",
     "show": "concepts",
     "rm": "concepts",

@@ -76,7 +76,7 @@ class _Log:
         match event:
             case StageBegan(stage, total, step, unit):
                 self.total = total
-                steps = f"{total} {unit}{'s' if unit == 'step' and total != 1 else ''}"
+                steps = f"{total} {unit}{'s' if unit != 'MB' and total != 1 else ''}"
                 console.print(f"{stage}: {steps}" + (f", from step {step}" if step else ""))
             case StageMoved(stage, step, losses):
                 if step % max(self.total // 10, 1) == 0:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from prism_cli.services.caption_folder import CaptionResult
     from prism_cli.services.generate import DrawResult
     from prism_cli.services.rehearsal import DrawingPlan, Fit, Plan
     from prism_cli.services.train import TrainResult
@@ -240,6 +241,26 @@ def drawn(result_: DrawResult, show: bool) -> None:
     if show:
         shown = result_.sheet or result_.pictures[0].path
         picture(shown.read_bytes())
+
+
+def captioned(result_: CaptionResult) -> None:
+    """Print a line for each photo, tabs between its parts; then what went wrong with the others."""
+    if _style.json:
+        lines = [asdict(line) for line in result_.captions]
+        failed = [
+            {"file": each.file, "cause": each.error.message, "hint": each.error.hint}
+            for each in result_.problems
+        ]
+        document("caption", {"captions": lines, "problems": failed})
+        return
+    for line in result_.captions:
+        source = () if _style.quiet else (line.source,)
+        result("\t".join(map(printable, (line.file, line.caption, *source))))
+    for each in result_.problems:
+        error(type(each.error)(f"{each.file}: {each.error.message}", each.error.hint))
+    written = sum(line.written is not None for line in result_.captions)
+    if written:
+        done(f"{written} caption{'s' if written > 1 else ''} written, to be edited as you like")
 
 
 def facts(pairs: Mapping[str, str]) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from prism_cli.cli import render
 from prism_cli.cli.bases import make_sure_of
+from prism_cli.cli.caption import ModelOption, SourceOption, make_sure_of_captioner
 from prism_cli.cli.main import app
 from prism_cli.cli.options import (
     BaseOption,
@@ -62,6 +63,8 @@ def train_command(
     keep_similar: Annotated[
         bool, typer.Option("--keep-similar", help="Use photos that are nearly the same too.")
     ] = False,
+    captions: SourceOption = None,
+    caption_model: ModelOption = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Settings in TOML; flags win over it.")
     ] = None,
@@ -109,7 +112,7 @@ def train_command(
 ) -> None:
     """Learn a concept from a folder of photos.
 
-    A photo's caption, photo.txt beside photo.jpg, helps to tell the concept from the rest.
+    Captions help to tell the concept from the rest; `prism caption` shows and writes them.
     Stopped with Ctrl-C, the same command goes on from where it was.
     """
     render.use(json=json, quiet=quiet)
@@ -118,9 +121,14 @@ def train_command(
         ahead = look_ahead(base)
     else:
         make_sure_of(base, yes)  # before torch is imported, which takes seconds
+    from prism_cli.services.settings_file import read_settings
+
+    file = read_settings(config) if config else {}
+    source = captions.value if captions else file.get("captions.source")
+    if source == "local" and not dry_run:
+        make_sure_of_captioner(yes)
     from prism_cli.services.prepare import TrainRequest
     from prism_cli.services.rehearsal import rehearse
-    from prism_cli.services.settings_file import read_settings
     from prism_cli.services.train import train
 
     flags = {
@@ -133,6 +141,8 @@ def train_command(
         "finetuning.steps": lora_steps,
         "finetuning.lr": lora_lr,
         "finetuning.rank": rank,
+        "captions.source": captions and captions.value,
+        "captions.model": caption_model,
     }
     request = TrainRequest(
         folder=photos,
@@ -147,7 +157,7 @@ def train_command(
         compiled=compiled,
         ahead=ahead,
         flags=flags,
-        file=read_settings(config) if config else {},
+        file=file,
     )
     try:
         with progress() as on_event:

@@ -67,16 +67,16 @@ class Pulled:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
-    """What is pulled. name: as the user calls it. revision: a branch, a tag or a commit."""
+class Source:
+    """What is pulled. name: as the user calls it. revision: a branch, a tag or a commit.
+
+    command: what does it again.
+    """
 
     name: str
     repository: str
     revision: str
-
-    @property
-    def command(self) -> str:
-        return f"prism bases pull {self.name}"
+    command: str
 
 
 def pull(
@@ -107,8 +107,8 @@ def pull(
             accept(found[1])
         hub_cache.pin(repository, pinned)
         return here
-    source = _Source(name, repository, revision or pinned or _main(name))
-    with storage("write", paths.hub_cache()), _told(source):
+    source = _base(name, repository, revision or pinned or _main(name))
+    with storage("write", paths.hub_cache()), told(source):
         return _pull(source, on_event, warn, accept)
 
 
@@ -119,8 +119,8 @@ def peek(base: str, on_event: OnEvent = ignore) -> Ahead:
     """
     repository = catalog.repository_of(base)
     name = NAMES.get(repository, repository)
-    source = _Source(name, repository, hub_cache.pinned(repository) or _main(name))
-    with storage("write", paths.hub_cache()), _told(source):
+    source = _base(name, repository, hub_cache.pinned(repository) or _main(name))
+    with storage("write", paths.hub_cache()), told(source):
         remote = _look(source)
         if (note := wants_gpu(source.name, remote.family)) is not None:
             on_event(note)
@@ -134,6 +134,10 @@ def peek(base: str, on_event: OnEvent = ignore) -> Ahead:
         size=sum(file.size for file in remote.wanted),
         download=sum(file.size for file in remote.absent if file not in configs),
     )
+
+
+def _base(name: str, repository: str, revision: str) -> Source:
+    return Source(name, repository, revision, f"prism bases pull {name}")
 
 
 def _main(name: str) -> str:
@@ -168,22 +172,12 @@ class _Remote:
     absent: list[RepoFile]
 
 
-def _look(source: _Source, accept: Callable[[Family], None] = lambda family: None) -> _Remote:
+def _look(source: Source, accept: Callable[[Family], None] = lambda family: None) -> _Remote:
     """Ask what a repository holds, and fetch its ``model_index.json``, nothing larger.
 
     Raises BaseRefused where that is no pipeline an adapter serves, and what `accept` raises.
     """
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # what goes wrong is told in a sentence
-    api = HfApi(library_name="prism", library_version=__version__)
-    info = _patiently(
-        api.model_info,
-        source.repository,
-        revision=source.revision,
-        timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
-    )
-    commit = str(info.sha)
-    tree = api.list_repo_tree(source.repository, revision=commit, recursive=True)
-    files = {file.path: file for file in tree if isinstance(file, RepoFile)}
+    commit, files = listed(source)
     before = hub_cache.files_in(hub_cache.snapshot(source.repository, commit))
     family = _family(source, commit, files)
     accept(family)
@@ -197,13 +191,40 @@ def _look(source: _Source, accept: Callable[[Family], None] = lambda family: Non
     return _Remote(commit, family, wanted, [file for file in wanted if file.path not in before])
 
 
+def listed(source: Source) -> tuple[str, dict[str, RepoFile]]:
+    """The commit that a source's revision is now, and the files there by path."""
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # what goes wrong is told in a sentence
+    api = HfApi(library_name="prism", library_version=__version__)
+    info = _patiently(
+        api.model_info,
+        source.repository,
+        revision=source.revision,
+        timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
+    )
+    commit = str(info.sha)
+    tree = api.list_repo_tree(source.repository, revision=commit, recursive=True)
+    return commit, {file.path: file for file in tree if isinstance(file, RepoFile)}
+
+
 def _pull(
-    source: _Source, on_event: OnEvent, warn: bool, accept: Callable[[Family], None]
+    source: Source, on_event: OnEvent, warn: bool, accept: Callable[[Family], None]
 ) -> Pulled:
     remote = _look(source, accept)
-    commit, wanted, absent = remote.commit, remote.wanted, remote.absent
     if warn and (note := wants_gpu(source.name, remote.family)) is not None:
         on_event(note)
+    pulled = bring(source, remote.commit, remote.wanted, remote.absent, on_event)
+    hub_cache.pin(source.repository, remote.commit)
+    return pulled
+
+
+def bring(
+    source: Source,
+    commit: str,
+    wanted: list[RepoFile],
+    absent: list[RepoFile],
+    on_event: OnEvent,
+) -> Pulled:
+    """Fetch the wanted files, of which some are absent from the cache, and check each."""
     _check_room(sum(file.size for file in absent))
     meter = _Meter(sum(file.size for file in wanted), on_event)
     on_event(StageBegan(STAGE, megabytes(meter.total), unit="MB"))
@@ -212,7 +233,6 @@ def _pull(
         _patiently(_fetch, source.repository, commit, file, meter)
         meter.settle(file.size)
     on_event(StageEnded(STAGE, megabytes(meter.total), "done"))
-    hub_cache.pin(source.repository, commit)
     return Pulled(
         name=source.name,
         repository=source.repository,
@@ -223,7 +243,7 @@ def _pull(
     )
 
 
-def _family(source: _Source, commit: str, files: dict[str, RepoFile]) -> Family:
+def _family(source: Source, commit: str, files: dict[str, RepoFile]) -> Family:
     """What kind of pipeline the repository holds, read from its ``model_index.json`` alone."""
     if hub_cache.INDEX not in files:
         raise BaseRefused(
@@ -376,7 +396,7 @@ def _cause(error: BaseException) -> BaseException:
 
 
 @contextmanager
-def _told(source: _Source) -> Iterator[None]:
+def told(source: Source) -> Iterator[None]:
     """Turn what huggingface_hub and its connections raise into a sentence with what mends it."""
     try:
         yield
@@ -391,7 +411,7 @@ def _told(source: _Source) -> Iterator[None]:
         raise _sentence(source, _cause(error)) from error
 
 
-def _sentence(source: _Source, cause: BaseException) -> PrismError:
+def _sentence(source: Source, cause: BaseException) -> PrismError:
     repository, again = source.repository, source.command
     page = f"https://huggingface.co/{repository}"
     kept = "what has arrived whole is kept"

@@ -29,13 +29,13 @@ class PhotoNote:
 class StageBegan:
     """A stage of `total` steps begins, at `step` if it goes on from a checkpoint.
 
-    unit: "MB" where what is counted is not steps.
+    unit: what is counted, where it is not steps.
     """
 
     stage: str
     total: int
     step: int = 0
-    unit: Literal["step", "MB"] = "step"
+    unit: Literal["step", "photo", "MB"] = "step"
 
 
 @dataclass(frozen=True, slots=True)

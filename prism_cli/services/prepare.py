@@ -14,13 +14,13 @@ import torch
 
 from prism_cli import __version__, paths
 from prism_cli.backbones.catalog import BaseEntry
-from prism_cli.captioners.base import Caption
-from prism_cli.captioners.sidecar import PLAIN, SidecarCaptioner
+from prism_cli.captioners.base import PLAIN, Caption
 from prism_cli.errors import InvalidName, NameTaken
 from prism_cli.names import as_name, check_name
 from prism_cli.registry.store import Registry
 from prism_cli.runtime import Runtime, detect
 from prism_cli.services.bases import Ahead, choose
+from prism_cli.services.caption import all_captions, caption_photos
 from prism_cli.services.events import Note, OnEvent, PhotoNote, ignore
 from prism_cli.services.introductions import compiling, introduce
 from prism_cli.services.photos import Intake, take_in
@@ -65,7 +65,11 @@ class Prepared:
             "base": self.entry.revision,
             "photos": [photo.sha256 for photo in self.intake.photos],
             "captions": [caption.text for caption in self.captions],
-            "recipe": self.settings.recipe.flat(),
+            "recipe": {
+                name: value  # the captions count, not where they came from
+                for name, value in self.settings.recipe.flat().items()
+                if not name.startswith("captions.")
+            },
             "class": self.request.class_word,
             "crop": [self.request.crop, self.request.crops],
             "seed": self.request.seed,
@@ -84,8 +88,13 @@ class Prepared:
         return [*map(str, (*deciding, runtime.micro_batch, runtime.vae_tiled)), torch.__version__]
 
 
-def prepare(request: TrainRequest, on_event: OnEvent = ignore) -> Prepared:
-    """Check everything that can be checked before a weight is loaded, and say what was chosen."""
+def prepare(
+    request: TrainRequest, on_event: OnEvent = ignore, *, rehearsal: bool = False
+) -> Prepared:
+    """Check everything that can be checked before a weight is loaded, and say what was chosen.
+
+    rehearsal: no captioner is asked anything that costs time or money, or leaves this machine.
+    """
     name = _name_of(request.folder) if request.name is None else check_name(request.name)
     if not request.force and name in Registry(paths.concepts_dir()).names():
         raise NameTaken(
@@ -108,10 +117,17 @@ def prepare(request: TrainRequest, on_event: OnEvent = ignore) -> Prepared:
         on_event(PhotoNote(finding.file, finding.treatment, finding.sentence, finding.used))
     used = len(intake.photos)
     on_event(Note(f"photos: {used} of {len(intake.findings)} in {request.folder} are used"))
-    captioner = SidecarCaptioner()
-    captions = tuple(captioner.caption(photo.path) for photo in intake.photos)
+    captioned = caption_photos(
+        intake.photos,
+        request.folder,
+        settings.recipe.captions,
+        entry,
+        on_event,
+        ask=not rehearsal,
+    )
+    captions = all_captions(captioned)
     bare = sum(caption is PLAIN for caption in captions)
-    if bare:
+    if bare and settings.recipe.captions.source != "none":
         on_event(
             Note(
                 f"{bare} of {len(captions)} photos have no caption and start from {PLAIN.text!r}: "

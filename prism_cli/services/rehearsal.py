@@ -83,7 +83,7 @@ class DrawingPlan:
 def rehearse(request: TrainRequest, on_event: OnEvent = ignore) -> Plan:
     """Plan a training, and keep nothing."""
     began = time.monotonic()
-    prepared = prepare(request, on_event)
+    prepared = prepare(request, on_event, rehearsal=True)
     footprint, work = footprint_of(prepared.entry), work_of(prepared)
     plan = choose_here(footprint, work)
     runtime = plan.runtime(prepared.runtime.device)

@@ -1,4 +1,4 @@
-"""A file of settings: TOML with the sections ``tokens``, ``finetuning`` and ``drawing``."""
+"""A file of settings: TOML with a section for each in `settings.SECTIONS`."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,17 @@ def empty_cache(patch: pytest.MonkeyPatch) -> None:
         patch.delenv(variable, raising=False)
 
 
+def one_bare_photo(patch: pytest.MonkeyPatch) -> None:
+    """A photo without a caption, in the working directory."""
+    shutil.copy(worlds.EXAMPLES / "01.png", "01.png")
+
+
+def without_a_key(patch: pytest.MonkeyPatch) -> None:
+    """No key for the Gemini API."""
+    for variable in ("GOOGLE_API_KEY", "GEMINI_API_KEY"):
+        patch.delenv(variable, raising=False)
+
+
 TRAIN = "train photos --name mydog"
 CASES = {
     "train-no-folder": Case("train nowhere --name mydog", 3),
@@ -105,6 +117,19 @@ CASES = {
     "config-section": Case(f"{TRAIN} --config my.toml", 4, settings("[lora]\nrank = 5")),
     "config-range": Case(f"{TRAIN} --config my.toml", 4, settings("[tokens]\nlength = 99")),
     "config-type": Case(f"{TRAIN} --config my.toml", 4, settings('[tokens]\nbeta = "much"')),
+    "config-captions": Case(
+        f"{TRAIN} --config my.toml", 4, settings('[captions]\nsource = "clip"\nmodel = "../x"')
+    ),
+    "train-captions": Case(f"{TRAIN} --captions clip", 2, some_photos),
+    "train-captions-local": Case(f"{TRAIN} --captions local", 3, both(some_photos, empty_cache)),
+    "caption-nothing": Case("caption", 4),
+    "caption-no-folder": Case("caption nowhere", 3),
+    "caption-no-pictures": Case("caption .", 4),
+    "caption-no-key": Case("caption . --captions gemini", 1, both(one_bare_photo, without_a_key)),
+    "caption-local": Case("caption . --captions local", 3, both(one_bare_photo, empty_cache)),
+    "caption-pull-offline": Case("caption --pull", 1, empty_cache),
+    "caption-json": Case("caption .", 4, both(one_bare_photo, file("captions.json", b"["))),
+    "caption-model": Case("caption . --model ../x", 4, one_bare_photo),
     "gen-nothing": Case("gen", 4),
     "gen-no-concepts": Case("gen 'A [mydog] box'", 3),
     "gen-unknown": Case("gen 'A [mydok] box'", 3, kept(mydog=None)),

@@ -23,7 +23,7 @@ from tests.registry.samples import MANIFEST, MEMBERS
 Golden = Callable[[str, str], None]
 
 COMMANDS = (
-    *("train", "gen", "generate", "list", "show", "rm"),
+    *("train", "gen", "generate", "caption", "list", "show", "rm"),
     *("rename", "export", "import", "verify", "bases", "bases pull", "completion"),
 )
 ESCAPE = "\x1b"
