@@ -49,6 +49,10 @@ class BaseNotDownloaded(BaseNotFound):
     """A base of the Hub that is not on this machine, or not whole."""
 
 
+class EncoderNotDownloaded(NotFound):
+    """What an evaluation looks with is not on this machine, or not whole."""
+
+
 class FileMissing(NotFound):
     """A file or folder that the command was given does not exist."""
 
@@ -67,6 +71,10 @@ class BaseMismatch(Refused):
 
 class BaseRefused(Refused):
     """A base that no adapter serves, or that is damaged."""
+
+
+class EncoderRefused(Refused):
+    """An encoder of an evaluation that is damaged."""
 
 
 class TooLarge(Refused):

@@ -36,6 +36,16 @@ def captions_cache() -> Path:
     return cache / "captions"
 
 
+def encoders_dir() -> Path:
+    """Which commit each encoder of an evaluation is at."""
+    return data_dir() / "encoders"
+
+
+def evaluations_dir() -> Path:
+    """What was drawn and measured of each concept."""
+    return data_dir() / "evaluations"
+
+
 def hub_cache() -> Path:
     """The Hub's cache, which all tools share; huggingface_hub's own variables move it."""
     environ = os.environ

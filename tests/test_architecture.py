@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "prism_cli").rglob("*.py"))
 ROOTS = {
-    *("errors", "files", "names", "paths", "placeholders", "prompts", "settings", "__init__"),
+    *("errors", "evaluation_prompts", "files", "names", "paths", "placeholders", "prompts"),
+    *("settings", "__init__"),
 }
 ANY = {
     "cli",

@@ -47,6 +47,8 @@ def loaded(*args: str, **changes: str) -> tuple[str, set[str]]:
         ("train --help", "FOLDER"),
         ("gen --help", "PROMPT"),
         ("caption --help", "FOLDER"),
+        ("eval --help", "NAME"),
+        ("ablate --help", "FOLDER"),
         ("list", "mydog"),
         ("list --pictures", "mydog"),
         ("show mydog", "A dog on a sofa."),

@@ -47,12 +47,13 @@ def snapshot(repository: str, commit: str) -> Path:
     return _repository_folder(repository) / "snapshots" / commit
 
 
-def pinned(repository: str) -> str | None:
+def pinned(repository: str, records: Path | None = None) -> str | None:
     """The commit that `repository` is used at; None before it was ever pulled.
 
-    Without a record of ours, what another tool downloaded last is taken.
+    Without a record of ours, what another tool downloaded last is taken. records: the folder of
+    such records; None for that of the bases.
     """
-    record = _record(repository)
+    record = _record(repository, records)
     with storage("read", record):
         text = record.read_text("utf-8", "replace") if record.is_file() else None
     if text is None:
@@ -64,15 +65,17 @@ def pinned(repository: str) -> str | None:
     if not is_commit(commit):
         raise BaseRefused(
             f"{record} does not say which revision of {repository} is used",
-            hint=f"pin one: prism bases pull {repository} --revision main",
+            hint=f"pin one: prism bases pull {repository} --revision main"
+            if records is None
+            else "delete that file, and the newest one is pinned",
         )
     return commit
 
 
-def pin(repository: str, commit: str) -> None:
+def pin(repository: str, commit: str, records: Path | None = None) -> None:
     """Use `repository` at this commit from now on."""
     content = {"repository": repository, "revision": commit}
-    write_whole(_record(repository), f"{json.dumps(content, indent=2)}\n".encode())
+    write_whole(_record(repository, records), f"{json.dumps(content, indent=2)}\n".encode())
 
 
 def is_pinned(repository: str) -> bool:
@@ -148,6 +151,6 @@ def _repository_folder(repository: str) -> Path:
     return paths.hub_cache() / f"models--{repository.replace('/', '--')}"
 
 
-def _record(repository: str) -> Path:
+def _record(repository: str, records: Path | None = None) -> Path:
     name = NAMES.get(repository, repository.replace("/", "--"))
-    return paths.bases_dir() / f"{name}.json"
+    return (records or paths.bases_dir()) / f"{name}.json"

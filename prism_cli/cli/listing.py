@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -66,7 +66,7 @@ def bases(known: Listing) -> None:
             render.result(base.name)
         return
     head = ("name", "what", "px", "here", "on disk", "download", "licence", "")
-    for line in _table([head, *map(_base_cells, known.bases)]):
+    for line in table([head, *map(_base_cells, known.bases)]):
         render.result(line)
     for base in known.bases:
         if base.problem:
@@ -169,20 +169,20 @@ def _stage(metrics: Mapping[str, float | int | str], stage: str) -> str:
 
 def _lines(entries: Sequence[Entry]) -> list[str]:
     head = ("name", "kind", "base", "photos", "size", "created")
-    return _table([head, *map(_cells, entries)])
+    return table([head, *map(_cells, entries)])
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Rows, the first of them names, in aligned columns.
+def table(rows: Sequence[tuple[str, ...]], right: Collection[str] = _RIGHT) -> list[str]:
+    """Rows, the first of them names, in aligned columns; those named in `right` to the right.
 
     Made without rich: to import it and lay out 100 rows takes longer than to read the registry.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    right = [name in _RIGHT for name in rows[0]]
+    numeric = [name in right for name in rows[0]]
     return [
         "  ".join(
-            cell.rjust(width) if numeric else cell.ljust(width)
-            for cell, width, numeric in zip(row, widths, right, strict=True)
+            cell.rjust(width) if rightwards else cell.ljust(width)
+            for cell, width, rightwards in zip(row, widths, numeric, strict=True)
         ).rstrip()
         for row in rows
     ]

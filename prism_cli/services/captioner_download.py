@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from prism_cli import paths
+from collections.abc import Collection
+
 from prism_cli.backbones import hub_cache
-from prism_cli.errors import BaseRefused, storage
+from prism_cli.errors import BaseRefused
 from prism_cli.services import local_captioner
-from prism_cli.services.downloads import Pulled, Source, bring, listed, told
+from prism_cli.services.downloads import Pulled, Source, pull_files
 from prism_cli.services.events import OnEvent, ignore
 
 
@@ -31,15 +32,14 @@ def pull_captioner(on_event: OnEvent = ignore) -> Pulled:
             size=sum(file.stat().st_size for file in files),
             downloaded=0,
         )
-    with storage("write", paths.hub_cache()), told(source):
-        commit, files_there = listed(source)
-        missing = local_captioner.lacking(files_there)
-        if missing is not None:
-            raise BaseRefused(
-                f"{source.repository} has no {missing}, which prism would load",
-                hint="use --captions files, or write photo.txt beside photo.jpg",
-            )
-        here = hub_cache.files_in(hub_cache.snapshot(source.repository, commit))
-        wanted = [files_there[path] for path in local_captioner.needed(files_there)]
-        absent = [file for file in wanted if file.path not in here]
-        return bring(source, commit, wanted, absent, on_event)
+    return pull_files(source, _wanted, on_event)
+
+
+def _wanted(files: Collection[str]) -> Collection[str]:
+    missing = local_captioner.lacking(files)
+    if missing is not None:
+        raise BaseRefused(
+            f"{local_captioner.REPOSITORY} has no {missing}, which prism would load",
+            hint="use --captions files, or write photo.txt beside photo.jpg",
+        )
+    return local_captioner.needed(files)

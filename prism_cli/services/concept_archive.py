@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from prism_cli.registry.manifest import BaseRef, LoraSpec, Manifest, OptionValue
 if TYPE_CHECKING:  # drawing unpacks concepts, and need not load what reads photos
     from prism_cli.services.prepare import Prepared
     from prism_cli.services.training_run import Trained
+
+CURVE_POINTS = 64  # of a stage's loss, at most; a manifest is small
 
 
 def pack_concept(
@@ -51,7 +54,7 @@ def pack_concept(
             for photo, caption in zip(prepared.intake.photos, prepared.captions, strict=True)
         ),
         metrics={
-            f"{stage}.{key}": value
+            f"{stage}.{key}": written_curve(value) if key == "curve" else value
             for stage, outcome in trained.outcomes.items()
             for key, value in asdict(outcome).items()
         },
@@ -70,6 +73,25 @@ def pack_concept(
     if trained.lora:
         members["lora.safetensors"] = save(trained.lora)
     return pack(manifest, members)
+
+
+def written_curve(curve: Sequence[float]) -> str:
+    """A loss curve as the archive keeps it: numbers with a space between, each of four digits.
+
+    A longer one than `CURVE_POINTS` is thinned evenly; its first and last points stay.
+    """
+    count = min(len(curve), CURVE_POINTS)
+    picked = [round(k * (len(curve) - 1) / max(count - 1, 1)) for k in range(count)]
+    return " ".join(f"{curve[k]:.4g}" for k in picked)
+
+
+def read_curve(text: object) -> tuple[float, ...]:
+    """The points of a written curve; none of what is not one, as another program may write."""
+    try:
+        points = tuple(float(point) for point in str(text).split())
+    except ValueError:
+        return ()
+    return points if all(map(math.isfinite, points)) else ()
 
 
 def unpack_tokens(archive: Archive) -> ConceptTokens:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +108,7 @@ def pull(
         hub_cache.pin(repository, pinned)
         return here
     source = _base(name, repository, revision or pinned or _main(name))
-    with storage("write", paths.hub_cache()), told(source):
+    with storage("write", paths.hub_cache()), _told(source):
         return _pull(source, on_event, warn, accept)
 
 
@@ -120,7 +120,7 @@ def peek(base: str, on_event: OnEvent = ignore) -> Ahead:
     repository = catalog.repository_of(base)
     name = NAMES.get(repository, repository)
     source = _base(name, repository, hub_cache.pinned(repository) or _main(name))
-    with storage("write", paths.hub_cache()), told(source):
+    with storage("write", paths.hub_cache()), _told(source):
         remote = _look(source)
         if (note := wants_gpu(source.name, remote.family)) is not None:
             on_event(note)
@@ -138,6 +138,20 @@ def peek(base: str, on_event: OnEvent = ignore) -> Ahead:
 
 def _base(name: str, repository: str, revision: str) -> Source:
     return Source(name, repository, revision, f"prism bases pull {name}")
+
+
+def pull_files(
+    source: Source,
+    choose: Callable[[Collection[str]], Collection[str]],
+    on_event: OnEvent = ignore,
+) -> Pulled:
+    """Download those files of a repository that `choose` takes from its listing, each checked.
+
+    Raises what `pull` raises, and what `choose` does.
+    """
+    with storage("write", paths.hub_cache()), _told(source):
+        commit, files = _listed(source)
+        return _bring(source, commit, [files[path] for path in choose(files)], on_event)
 
 
 def _main(name: str) -> str:
@@ -177,7 +191,7 @@ def _look(source: Source, accept: Callable[[Family], None] = lambda family: None
 
     Raises BaseRefused where that is no pipeline an adapter serves, and what `accept` raises.
     """
-    commit, files = listed(source)
+    commit, files = _listed(source)
     before = hub_cache.files_in(hub_cache.snapshot(source.repository, commit))
     family = _family(source, commit, files)
     accept(family)
@@ -191,7 +205,7 @@ def _look(source: Source, accept: Callable[[Family], None] = lambda family: None
     return _Remote(commit, family, wanted, [file for file in wanted if file.path not in before])
 
 
-def listed(source: Source) -> tuple[str, dict[str, RepoFile]]:
+def _listed(source: Source) -> tuple[str, dict[str, RepoFile]]:
     """The commit that a source's revision is now, and the files there by path."""
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # what goes wrong is told in a sentence
     api = HfApi(library_name="prism", library_version=__version__)
@@ -212,19 +226,15 @@ def _pull(
     remote = _look(source, accept)
     if warn and (note := wants_gpu(source.name, remote.family)) is not None:
         on_event(note)
-    pulled = bring(source, remote.commit, remote.wanted, remote.absent, on_event)
+    pulled = _bring(source, remote.commit, remote.wanted, on_event)
     hub_cache.pin(source.repository, remote.commit)
     return pulled
 
 
-def bring(
-    source: Source,
-    commit: str,
-    wanted: list[RepoFile],
-    absent: list[RepoFile],
-    on_event: OnEvent,
-) -> Pulled:
-    """Fetch the wanted files, of which some are absent from the cache, and check each."""
+def _bring(source: Source, commit: str, wanted: Collection[RepoFile], on_event: OnEvent) -> Pulled:
+    """Fetch files into the cache, once there is room for those not in it, and check each."""
+    here = hub_cache.files_in(hub_cache.snapshot(source.repository, commit))
+    absent = [file for file in wanted if file.path not in here]
     _check_room(sum(file.size for file in absent))
     meter = _Meter(sum(file.size for file in wanted), on_event)
     on_event(StageBegan(STAGE, megabytes(meter.total), unit="MB"))
@@ -396,7 +406,7 @@ def _cause(error: BaseException) -> BaseException:
 
 
 @contextmanager
-def told(source: Source) -> Iterator[None]:
+def _told(source: Source) -> Iterator[None]:
     """Turn what huggingface_hub and its connections raise into a sentence with what mends it."""
     try:
         yield

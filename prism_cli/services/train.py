@@ -57,15 +57,8 @@ def train(
     """
     began = time.monotonic()
     prepared, plan = fitted(prepare(request, on_event), on_event)
-    backbone = catalog.load(prepared.entry, prepared.runtime)
-    run = training_run(prepared, backbone, now or datetime.now(UTC), on_event)
-    if run.checkpoint_path.is_file():
-        on_event(Note("going on from where an earlier run of the same command stopped"))
-    trained = run.run()
-    entry = replace(prepared.entry, recipe=prepared.settings.recipe)
-    preview = draw_preview(backbone, trained.previews, entry, on_event)
-    data = pack_concept(prepared, trained, run.created, backbone.lora_targets(), preview)
-    kept = Registry(paths.concepts_dir()).add(data, prepared.name, replace=request.force)
+    learned = learn(prepared, on_event, now)
+    kept = Registry(paths.concepts_dir()).add(learned.data, prepared.name, replace=request.force)
     catalog.remember(prepared.entry)
     checkpoint.discard(prepared.name)
     return TrainResult(
@@ -75,12 +68,34 @@ def train(
         base=prepared.entry.id,
         photos_used=len(prepared.intake.photos),
         photos_left_out=sum(not finding.used for finding in prepared.intake.findings),
-        outcomes=trained.outcomes,
+        outcomes=learned.outcomes,
         seconds=time.monotonic() - began,
         peak_memory=peak_memory(),
         planned_memory=plan.device_bytes if plan else None,
-        preview=preview,
+        preview=learned.preview,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A concept that is in no registry yet: its archive, how its stages went, its preview."""
+
+    data: bytes
+    outcomes: Mapping[str, StageOutcome]
+    preview: bytes
+
+
+def learn(prepared: Prepared, on_event: OnEvent = ignore, now: datetime | None = None) -> Learned:
+    """Load the base, run both stages, draw the preview and pack. The checkpoint stays."""
+    backbone = catalog.load(prepared.entry, prepared.runtime)
+    run = training_run(prepared, backbone, now or datetime.now(UTC), on_event)
+    if run.checkpoint_path.is_file():
+        on_event(Note("going on from where an earlier run of the same command stopped"))
+    trained = run.run()
+    entry = replace(prepared.entry, recipe=prepared.settings.recipe)
+    preview = draw_preview(backbone, trained.previews, entry, on_event)
+    data = pack_concept(prepared, trained, run.created, backbone.lora_targets(), preview)
+    return Learned(data, trained.outcomes, preview)
 
 
 def fitted(prepared: Prepared, on_event: OnEvent) -> tuple[Prepared, MemoryPlan | None]:

@@ -29,12 +29,16 @@ CHECKPOINT_SECONDS = 5.0  # what a kill may cost; the result does not depend on 
 
 @dataclass(frozen=True, slots=True)
 class StageOutcome:
-    """How a stage went: updates made, "plateau" or "cap", its deterministic loss at both ends."""
+    """How a stage went: updates made, "plateau" or "cap", its deterministic loss at both ends.
+
+    curve: that loss at every look, from the first to the last (docs/archive.md, "metrics").
+    """
 
     steps: int
     ended: str
     first: float
     last: float
+    curve: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,8 @@ class TrainingRun:
         if saved is not None:
             checkpoint.restore_values(state.tokens.parameters(), _listed(saved, "tokens."))
         if saved is not None and saved.facts["stage"] == LORA:
-            return {TOKENS: StageOutcome(**saved.facts["outcome"])}
+            facts = saved.facts["outcome"]
+            return {TOKENS: StageOutcome(**{**facts, "curve": tuple(facts["curve"])})}
         if saved is not None:
             self._restore(state, saved)
 
@@ -178,7 +183,8 @@ class TrainingRun:
         _check_finite(stage, state.step, state.curve)
         ended = "plateau" if state.step < total else "cap"
         self.on_event(StageEnded(stage, state.step, ended))
-        return StageOutcome(state.step, ended, state.curve[0], state.curve[-1])
+        curve = tuple(state.curve)
+        return StageOutcome(state.step, ended, curve[0], curve[-1], curve)
 
     def _restore(self, state: TokenTraining | Finetuning, saved: Checkpoint) -> None:
         checkpoint.restore_optimizer(state.optimizer, saved.part("optimizer."))

@@ -164,6 +164,29 @@ CASES = {
     "gen-from-missing": Case("gen --from a.png", 3),
     "gen-from-foreign": Case("gen --from a.png", 4, lambda patch: worlds.picture(Path("a.png"))),
     "gen-from-garbage": Case("gen --from a.png", 4, file("a.png", b"not a picture")),
+    "eval-unknown": Case("eval mydok", 3, kept(mydog=None)),
+    "eval-no-encoders": Case(
+        "eval mydog",
+        3,
+        both(empty_cache, kept(mydog=worlds.on_base("mydog", "owner/name", "0123456789" * 4))),
+    ),
+    "eval-base-mismatch": Case("eval mydog", 4, kept(mydog=None)),
+    "eval-prompts-missing": Case("eval mydog --prompts my.txt", 3, kept(mydog=None)),
+    "eval-prompts-bad": Case(
+        "eval mydog --prompts my.txt", 4, both(kept(mydog=None), file("my.txt", b"a dog"))
+    ),
+    "eval-count": Case("eval mydog --count 0", 2),
+    "report-unknown": Case("report mydok", 3, kept(mydog=None)),
+    "report-corrupt": Case("report mydog", 4, kept(mydog=worlds.corrupt())),
+    "report-taken": Case("report mydog", 4, both(kept(mydog=None), file("mydog-report.html", b""))),
+    "report-out-pdf": Case("report mydog --out a.pdf", 4, kept(mydog=None)),
+    "report-strangers": Case(
+        "report mydog --photos photos", 4, both(kept(mydog=None), some_photos)
+    ),
+    "report-disk-full": Case("report mydog", 1, both(kept(mydog=None), worlds.full_disk)),
+    "ablate-no-folder": Case("ablate nowhere", 3),
+    "ablate-list": Case("ablate photos --betas much", 2),
+    "ablate-range": Case("ablate photos --lengths 99", 4, some_photos),
     "show-unknown": Case("show mydok", 3, kept(mydog=None)),
     "show-corrupt": Case("show mydog", 4, kept(mydog=worlds.corrupt())),
     "show-newer": Case("show mydog", 4, kept(mydog=worlds.newer())),

@@ -24,6 +24,7 @@ Golden = Callable[[str, str], None]
 
 COMMANDS = (
     *("train", "gen", "generate", "caption", "list", "show", "rm"),
+    *("eval", "report", "ablate"),
     *("rename", "export", "import", "verify", "bases", "bases pull", "completion"),
 )
 ESCAPE = "\x1b"

@@ -1,0 +1,237 @@
+"""Textual Inversion, DreamBooth with LoRA, pivotal tuning and prism, on prism's own adapter.
+
+Each peer is its published recipe at its plainest, written anew on the adapter's plain pieces: the
+text encoder with rows of one's own, the noising, the prediction, peft's LoRA. All have the base's
+own learning rates, batch and rank, so that they differ in what is learned and from which prompt.
+
+- Textual Inversion (Gal et al., 2022): the rows of one new word, under templates.
+- DreamBooth (Ruiz et al., 2023) with LoRA, as in diffusers' example, without prior preservation: a
+  LoRA, under "a photo of a sks cat", or "a photo of sks".
+- Pivotal tuning (Roich et al., 2021; for LoRA as in cloneofsimo/lora): the word first, then a LoRA
+  while the word is fixed. It is prism without residuals and without an exclusion loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from benchmarks.peers.budget import Budget
+from prism_cli.backbones.base import Backbone, Conditioning, Prompt, Rows, Slot
+from prism_cli.backbones.corruption import corrupt, target
+from prism_cli.method.finetuning import Finetuning, encode_conditions, finetune
+from prism_cli.method.losses import reconstruction_loss
+from prism_cli.method.token_optimization import TokenTraining, optimize_tokens
+from prism_cli.method.tokens import init_tokens, random_rows
+from prism_cli.runtime import generator
+from prism_cli.settings import Recipe
+
+WORD = Slot("concept")
+RARE = "sks"  # the identifier of DreamBooth's examples: letters that mean nothing to the base
+TEMPLATES = ("a photo of a {}", "a picture of a {}", "a drawing of a {}")
+# The budget ends a stage, not its cap or its plateau, so that no time goes into looking for one.
+UNWATCHED: dict[str, Any] = {"steps": 10**6, "evaluate_every": 10**6, "plateau_ratio": 0.0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """What is learned from. z_0: (N, 1, c, h, w). nouns: what each photo shows a thing of.
+
+    noun: the one that all of them show; None for a style or a pattern.
+    """
+
+    z_0: Tensor
+    captions: Sequence[str]
+    nouns: Sequence[str]
+    noun: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """What stands for * in a prompt, and what it needs. steps: updates made."""
+
+    word: str | Slot
+    rows: Rows = field(default_factory=dict)
+    steps: int
+
+    def prompt(self, template: str) -> Prompt:
+        """A template with the concept in it."""
+        before, _, after = template.partition("*")
+        return tuple(piece for piece in (before, self.word, after) if piece)
+
+
+Learner = Callable[[Backbone, Lesson, Recipe, Budget, int], Learned]
+
+
+def textual_inversion(
+    backbone: Backbone, lesson: Lesson, recipe: Recipe, budget: Budget, seed: int
+) -> Learned:
+    """The rows of a word; they begin as the class noun, where all photos share one."""
+    rows, steps = _learn_word(backbone, lesson, recipe, budget, generator(seed))
+    return Learned(word=WORD, rows=rows, steps=steps)
+
+
+def dreambooth(
+    backbone: Backbone,
+    lesson: Lesson,
+    recipe: Recipe,
+    budget: Budget,
+    seed: int,
+    *,
+    with_noun: bool = True,
+) -> Learned:
+    """A LoRA under a rare word, with the photo's noun behind it or without."""
+    nouns = lesson.nouns if with_noun else [""] * len(lesson.nouns)
+    prompts: list[Prompt] = [
+        (f"a photo of a {RARE} {n}" if n else f"a photo of {RARE}",) for n in nouns
+    ]
+    with torch.no_grad():
+        conditions = backbone.encode_text(prompts, {})
+    steps = _learn_lora(backbone, lesson.z_0, conditions, recipe, budget, seed)
+    word = f"{RARE} {lesson.noun}" if with_noun and lesson.noun else RARE
+    return Learned(word=word, steps=steps)
+
+
+def pivotal_tuning(
+    backbone: Backbone, lesson: Lesson, recipe: Recipe, budget: Budget, seed: int
+) -> Learned:
+    """Half of the budget for a word, half for a LoRA under it."""
+    rows, first = _learn_word(backbone, lesson, recipe, budget.part(0.5), generator(seed))
+    prompts: list[Prompt] = [_about(TEMPLATES[0], WORD)] * len(lesson.z_0)
+    with torch.no_grad():
+        conditions = backbone.encode_text(prompts, rows)
+    half = budget.part(0.5)
+    second = _learn_lora(backbone, lesson.z_0, conditions, recipe, half, seed + 1)
+    return Learned(word=WORD, rows=rows, steps=first + second)
+
+
+def prism(
+    backbone: Backbone,
+    lesson: Lesson,
+    recipe: Recipe,
+    budget: Budget,
+    seed: int,
+    *,
+    beta: float | None = None,
+) -> Learned:
+    """Algorithms 1 and 2, half of the budget each. beta: None for the base's own."""
+    options = replace(
+        recipe.tokens,
+        beta=recipe.tokens.beta if beta is None else beta,
+        **UNWATCHED,
+    )
+    rng = generator(seed)
+    tokens = init_tokens(
+        backbone,
+        WORD.concept,
+        lesson.captions,
+        length=options.length,
+        word=None,
+        residual_length=options.residual_length or None,
+        rng=rng,
+    )
+    clock = budget.part(0.5).clock()
+    state = TokenTraining.start(tokens, options, rng)
+    training = optimize_tokens(backbone, lesson.z_0, state, options)
+    while clock.goes_on():
+        next(training)
+    final = tokens.detached()
+    conditions = encode_conditions(backbone, tokens)
+    tuning = replace(recipe.finetuning, **UNWATCHED)
+    lora = Finetuning.start(backbone, tuning, generator(seed + 1))
+    second = budget.part(0.5).clock()
+    steps = finetune(backbone, lesson.z_0, conditions, lora, tuning)
+    while second.goes_on():
+        next(steps)
+    return Learned(word=WORD, rows=final.rows(), steps=clock.steps + second.steps)
+
+
+LEARNERS: Mapping[str, Learner] = {
+    "prism": prism,
+    "prism, beta = 0": lambda *a: prism(*a, beta=0.0),
+    "pivotal tuning": pivotal_tuning,
+    "Textual Inversion": textual_inversion,
+    "DreamBooth-LoRA": dreambooth,
+    "DreamBooth-LoRA, no noun": lambda *a: dreambooth(*a, with_noun=False),
+}
+
+
+def _about(template: str, word: Slot) -> Prompt:
+    """A template of {} with a word in it."""
+    before, _, after = template.partition("{}")
+    return tuple(piece for piece in (before, word, after) if piece)
+
+
+def _learn_word(
+    backbone: Backbone, lesson: Lesson, recipe: Recipe, budget: Budget, rng: Generator
+) -> tuple[Rows, int]:
+    """Textual Inversion: only the new rows move."""
+    options = recipe.tokens
+    rows = {
+        encoder: nn.Parameter(
+            backbone.word_rows(lesson.noun)[encoder].float().mean(0, keepdim=True).clone()
+            if lesson.noun
+            else random_rows(vocabulary, 1, rng)
+        )
+        for encoder, vocabulary in backbone.vocabulary().items()
+    }
+    parameters = list(rows.values())
+    optimizer = torch.optim.AdamW(parameters, lr=options.lr, weight_decay=options.weight_decay)
+    clock = budget.clock()
+    while clock.goes_on():
+        i = _pick(len(lesson.z_0), options.batch, rng)
+        said = torch.randint(len(TEMPLATES), (len(i),), generator=rng).tolist()
+        conditions = backbone.encode_text([_about(TEMPLATES[k], WORD) for k in said], {WORD: rows})
+        _descend(
+            _denoise(backbone, lesson.z_0[i, 0], conditions, rng),
+            optimizer,
+            parameters,
+            options.clip,
+        )
+    return {WORD: {encoder: row.detach() for encoder, row in rows.items()}}, clock.steps
+
+
+def _learn_lora(
+    backbone: Backbone,
+    z_0: Tensor,
+    conditions: Conditioning,
+    recipe: Recipe,
+    budget: Budget,
+    seed: int,
+) -> int:
+    """A LoRA under one fixed condition a photo: the updates made."""
+    options, rng = recipe.finetuning, generator(seed)
+    factors = backbone.add_lora(options.rank, rng)
+    optimizer = torch.optim.AdamW(factors, lr=options.lr, weight_decay=options.weight_decay)
+    clock = budget.clock()
+    while clock.goes_on():
+        i = _pick(len(z_0), options.batch, rng)
+        loss = _denoise(backbone, z_0[i, 0], conditions.take(i), rng)
+        _descend(loss, optimizer, factors, options.clip)
+    return clock.steps
+
+
+def _pick(count: int, batch: int, rng: Generator) -> list[int]:
+    """A batch of photos, none twice while there are others."""
+    return [k % count for k in torch.randperm(max(count, batch), generator=rng)[:batch].tolist()]
+
+
+def _denoise(backbone: Backbone, x: Tensor, conditions: Conditioning, rng: Generator) -> Tensor:
+    """The plain denoising loss at random noise and times."""
+    t = backbone.sample_times(len(x), rng)
+    eps = torch.randn(x.shape, generator=rng).to(x)
+    level = backbone.noise_level(t)
+    prediction = backbone.predict(corrupt(x, eps, level), t, conditions)
+    wanted = target(x, eps, level, backbone.parameterization)
+    return reconstruction_loss(prediction, wanted).mean()
+
+
+def _descend(loss: Tensor, optimizer: Any, parameters: Sequence[nn.Parameter], clip: float) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(parameters, clip)
+    optimizer.step()

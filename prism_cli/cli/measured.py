@@ -1,0 +1,120 @@
+"""How evaluations are printed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from prism_cli.cli import listing, render
+
+if TYPE_CHECKING:
+    from prism_cli.services.ablate import Ablation, AblationPlan
+    from prism_cli.services.evaluate import EvalPlan, EvalResult
+    from prism_cli.services.evaluation_draws import Group
+    from prism_cli.services.report import ReportResult
+
+
+def evaluated(found: EvalResult) -> None:
+    """Print the scores beside what they are to be compared with; only the folder when quiet."""
+    if render.style().json:
+        render.document("eval", asdict(found))
+        return
+    if render.style().quiet:
+        render.result(str(found.folder))
+        return
+    evaluation = found.evaluation
+    head = ("score", f"[{found.name}]", "base alone", "held-out photos", "seen by")
+    rows = [
+        (
+            score.name,
+            number(score.value),
+            number(score.base),
+            number(score.held_out),
+            score.encoder,
+        )
+        for score in evaluation.scores
+    ]
+    for line in listing.table([head, *rows], right=head[1:4]):
+        render.result(line)
+    prompts = f"{len(evaluation.prompts)} prompt" + ("s" if len(evaluation.prompts) > 1 else "")
+    drawn = f"{prompts} ({evaluation.prompt_list}) x {evaluation.count}"
+    render.hint(f"{drawn} on {evaluation.base}; the pictures: {found.sheet}")
+    render.done(f"{found.name} is measured", f"prism report {found.name}")
+
+
+def reported(written: ReportResult) -> None:
+    """Print where a report is."""
+    if render.style().json:
+        render.document("report", asdict(written))
+        return
+    render.result(str(written.path))
+    if written.picture is not None:
+        render.result(str(written.picture))
+
+
+def plan(planned: EvalPlan) -> None:
+    """Print what an evaluation would draw."""
+    groups = planned.groups
+    facts = {
+        "concept": f"[{planned.request.name}]",
+        "prompts": f"{len(planned.prompts.prompts)} ({planned.prompts.name})",
+        "pictures": f"{groups.total}: {_count(groups.learned)} with the concept, "
+        f"{_count(groups.alone)} by the base alone",
+        "steps": f"{planned.sampling.steps} at guidance {planned.sampling.guidance:g}",
+    }
+    if render.style().json:
+        render.document("eval", {"plan": {**facts, "total": groups.total}})
+        return
+    render.facts(facts)
+    render.hint("nothing was drawn; the same command without --dry-run does it")
+
+
+def ablated(found: Ablation) -> None:
+    """Print each ablation in the paper's layout, its intervals below its means."""
+    if render.style().json:
+        render.document("ablate", asdict(found))
+        return
+    for table in found.tables:
+        if not render.style().quiet:
+            render.result(table.title)
+        head = (table.symbol, *(f"{value:g}" for value in table.values))
+        rows = []
+        for score, intervals in table.scores.items():
+            rows.append((score, *(number(each.mean) for each in intervals)))
+            if any(each.low is not None for each in intervals):
+                rows.append(
+                    ("95 %", *(f"{number(each.low)}..{number(each.high)}" for each in intervals))
+                )
+        for line in listing.table([head, *rows], right=head[1:]):
+            render.result(line)
+    concepts = f"{found.concepts} concept" + ("s" if found.concepts > 1 else "")
+    render.hint(f"{concepts}, {found.seeds} seed(s), {found.cells} cells in {found.out}")
+    if found.concepts < 2:
+        render.hint("one concept has no interval: give more folders")
+
+
+def ablation_plan(planned: AblationPlan) -> None:
+    """Print how much an ablation would be."""
+    cells, missing = len(planned.cells), len(planned.missing)
+    if render.style().json:
+        content = {"cells": cells, "missing": missing, "pictures": missing * planned.pictures}
+        render.document("ablate", {"plan": content})
+        return
+    render.facts(
+        {
+            "cells": f"{cells}, {missing} of them to do",
+            "each": f"a training, and {planned.pictures} pictures",
+            "results": str(planned.out),
+        }
+    )
+    render.hint("nothing was trained; the same command without --dry-run does it")
+
+
+def number(value: float | None) -> str:
+    """A score as it is printed; nothing for one that was not measured."""
+    return "" if value is None else f"{value:.3f}"
+
+
+def _count(groups: Sequence[Group]) -> int:
+    return sum(group.total for group in groups)

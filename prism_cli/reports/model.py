@@ -1,0 +1,173 @@
+"""What is known of a concept, as its report shows it: plain values, so that a renderer is pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One number of an evaluation, beside what it is to be compared with; None was not measured.
+
+    encoder: what looked. value: of the concept's pictures. base: of the base's own, without the
+    concept. held_out: of photos of the concept that were not trained on. wanted: where a good
+    concept lies.
+    """
+
+    name: str
+    encoder: str
+    meaning: str
+    wanted: str
+    value: float
+    base: float | None = None
+    held_out: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptResult:
+    """One prompt of an evaluation.
+
+    prompt: with the concept in brackets. plain: what the base drew alone. text: what both were
+    compared with. pictures, base_pictures: names of files.
+    """
+
+    prompt: str
+    plain: str
+    text: str
+    alignment: float
+    base_alignment: float
+    pictures: tuple[str, ...]
+    base_pictures: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What was drawn and measured of a concept.
+
+    word: the class word that stood for the concept where the base drew alone. target, residuals,
+    both: names of the files with what the tokens draw, the last two one a photo. references,
+    held_out: how many photos were compared with.
+    """
+
+    created: str
+    base: str
+    revision: str
+    prompt_list: str
+    word: str | None
+    count: int
+    seed: int
+    steps: int
+    guidance: float
+    references: int
+    held_out: int
+    scores: tuple[Score, ...]
+    prompts: tuple[PromptResult, ...]
+    target: tuple[str, ...]
+    residuals: tuple[str, ...]
+    both: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A picture as a page shows it. data: the bytes of a file of type `mime`. width, height: px."""
+
+    label: str
+    data: bytes
+    mime: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """The deterministic loss of a stage: points of step and loss, and how the stage ended."""
+
+    stage: str
+    ended: str
+    points: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """An option of the training, and whether a flag, a file or the default gave it."""
+
+    name: str
+    value: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caption:
+    """The caption of a photo, and where it came from. photo: the start of its SHA-256."""
+
+    photo: str
+    text: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRow:
+    """What the tokens of one photo draw: the residual alone, and target and residual together."""
+
+    reference: Picture | None
+    residual: Picture
+    both: Picture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenGrid:
+    """What target, residual and both draw."""
+
+    target: tuple[Picture, ...]
+    rows: tuple[TokenRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matrix:
+    """Numbers of pairs, such as how far residual i moves the prediction for photo j.
+
+    values: a row a label. note: what a number means, and which are wanted.
+    """
+
+    labels: tuple[str, ...]
+    values: tuple[tuple[float, ...], ...]
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnPrompt:
+    """A prompt with its pictures: the concept's, and one of the base's alone."""
+
+    result: PromptResult
+    pictures: tuple[Picture, ...]
+    base: Picture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything that a report shows; a section that is None or empty is left out.
+
+    use: commands, with what each does. satisfaction: the share of pictures that a judge found to
+    satisfy a criterion, by criterion.
+    """
+
+    name: str
+    kind: str
+    created: str
+    prism_version: str
+    base: str
+    revision: str
+    facts: Mapping[str, str]
+    preview: Picture | None
+    references: tuple[Picture, ...]
+    held_out: tuple[Picture, ...]
+    curves: tuple[Curve, ...]
+    captions: tuple[Caption, ...]
+    settings: tuple[Setting, ...]
+    use: tuple[tuple[str, str], ...]
+    evaluation: Evaluation | None = None
+    grid: TokenGrid | None = None
+    drawn: tuple[DrawnPrompt, ...] = ()
+    leakage: Matrix | None = None
+    satisfaction: Mapping[str, float] | None = None

@@ -1,0 +1,313 @@
+"""`prism ablate`: the paper's two ablations (supplement, Tables 5 and 6) over folders of photos."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from prism_cli import evaluation_prompts
+from prism_cli.backbones.catalog import BaseEntry
+from prism_cli.errors import OptionRefused
+from prism_cli.evaluation_prompts import PromptList
+from prism_cli.method.bootstrap import Interval, mean_interval
+from prism_cli.method.evaluation import alignment, likeness
+from prism_cli.registry.archive import read_archive
+from prism_cli.runtime import Runtime, generator
+from prism_cli.services import checkpoint
+from prism_cli.services.ablation_rows import Row, read_rows, write_rows
+from prism_cli.services.concept_archive import unpack_lora, unpack_tokens
+from prism_cli.services.evaluate import default_list, load_to_draw, sampling_of
+from prism_cli.services.evaluation_draws import Job, draw_groups, groups_of
+from prism_cli.services.events import Note, OnEvent, ignore
+from prism_cli.services.judges import Judges, judges_for
+from prism_cli.services.prepare import Prepared, TrainRequest, prepare
+from prism_cli.services.reference_photos import find_photos
+from prism_cli.services.scoring import seen_by
+from prism_cli.services.train import fitted, learn
+from prism_cli.settings import checked
+
+LENGTHS = (1, 2, 4, 8)  # n (Table 5)
+BETAS = (0.0, 0.01, 0.05, 0.1, 0.5)  # (Table 6)
+_NAME = "ablation"  # of the concept in training; it enters no registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AblateRequest:
+    """What the user asked for.
+
+    lengths, betas: the values of each study; none leaves it out. seeds: how many, from 0. out: the
+    results file, a JSON object a line. The rest as for a training and for an evaluation.
+    """
+
+    folders: tuple[Path, ...]
+    lengths: tuple[int, ...] = LENGTHS
+    betas: tuple[float, ...] = BETAS
+    seeds: int = 1
+    out: Path = Path("ablation.jsonl")
+    base: str | None = None
+    file: Mapping[str, Any] = field(default_factory=dict)
+    prompts: PromptList | None = None
+    live: bool = False
+    class_word: str | None = None
+    count: int = evaluation_prompts.IMAGES
+    steps: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One training and its evaluation. length: n."""
+
+    concept: str
+    folder: Path
+    length: int
+    beta: float
+    seed: int
+
+    @property
+    def key(self) -> tuple[str, int, float, int]:
+        """What tells it from every other cell of the same protocol."""
+        return (self.concept, self.length, self.beta, self.seed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """One ablation in the paper's layout. scores: a row a score, a column a value."""
+
+    title: str
+    symbol: str
+    values: tuple[float, ...]
+    scores: Mapping[str, tuple[Interval, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ablation:
+    """What an ablation found."""
+
+    tables: tuple[Table, ...]
+    concepts: int
+    seeds: int
+    cells: int
+    out: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AblationPlan:
+    """What would be trained: cells in all, and those that the results file lacks."""
+
+    cells: tuple[Cell, ...]
+    missing: tuple[Cell, ...]
+    pictures: int
+    out: Path
+
+
+def ablate(request: AblateRequest, on_event: OnEvent = ignore) -> Ablation:
+    """Train and measure every cell that the results file lacks; the tables over all of them.
+
+    Stopped at any moment, it goes on with the cell it was at. Raises what `prism train` and
+    `prism eval` raise.
+    """
+    study = _study(request, on_event)
+    rows = read_rows(request.out, study.protocol)
+    plan = _plan(request, study, rows)
+    if plan.missing:
+        judges = judges_for(study.entry, study.runtime.device)
+    for number, cell in enumerate(plan.missing, start=1):
+        settings = f"n = {cell.length}, beta = {cell.beta:g}, seed {cell.seed}"
+        on_event(Note(f"cell {number} of {len(plan.missing)}: {cell.concept}, {settings}"))
+        rows.append(_finish(request, study, cell, judges, on_event))
+        write_rows(request.out, study.protocol, rows)
+    return Ablation(
+        tables=tuple(_tables(request, study, rows)),
+        concepts=len(request.folders),
+        seeds=request.seeds,
+        cells=len(plan.cells),
+        out=request.out,
+    )
+
+
+def plan_ablation(request: AblateRequest) -> AblationPlan:
+    """What `ablate` would do."""
+    study = _study(request)
+    return _plan(request, study, read_rows(request.out, study.protocol))
+
+
+@dataclass(frozen=True, slots=True)
+class _Study:
+    """What all cells share: the usual training of each folder, and how it is judged."""
+
+    prepared: Mapping[str, Prepared]
+    prompts: PromptList
+    protocol: str
+
+    @property
+    def first(self) -> Prepared:
+        return next(iter(self.prepared.values()))
+
+    @property
+    def entry(self) -> BaseEntry:
+        return self.first.entry
+
+    @property
+    def runtime(self) -> Runtime:
+        return self.first.runtime
+
+
+def _study(request: AblateRequest, on_event: OnEvent = ignore) -> _Study:
+    """Look at every folder before the first cell is trained; the first one introduces the base."""
+    names = [folder.resolve().name for folder in request.folders]
+    if len(set(names)) < len(names):
+        raise OptionRefused(
+            "two of the folders have the same name", hint="rename one: results go by that name"
+        )
+    if not (request.lengths or request.betas):
+        raise OptionRefused("there is nothing to vary", hint="give --lengths or --betas")
+    for n in request.lengths:
+        checked("tokens.length", n)
+    for beta in request.betas:
+        checked("tokens.beta", beta)
+    prepared = {
+        name: prepare(_training(request, folder, {}, 0), on_event if name == names[0] else ignore)
+        for name, folder in zip(names, request.folders, strict=True)
+    }
+    first = next(iter(prepared.values()))
+    prompts = request.prompts or default_list(first.entry, live=request.live)
+    facts = {
+        "base": first.entry.revision,
+        "recipe": {
+            name: value
+            for name, value in first.settings.recipe.flat().items()
+            if name not in {"tokens.length", "tokens.beta"}
+        },
+        "photos": {name: [p.sha256 for p in each.intake.photos] for name, each in prepared.items()},
+        "captions": {name: [c.text for c in each.captions] for name, each in prepared.items()},
+        "prompts": [[p.template, p.text(request.class_word)] for p in prompts.prompts],
+        "count": request.count,
+        "steps": request.steps,
+    }
+    text = json.dumps(facts, sort_keys=True).encode()
+    return _Study(prepared, prompts, hashlib.sha256(text).hexdigest()[:12])
+
+
+def _training(
+    request: AblateRequest, folder: Path, flags: Mapping[str, Any], seed: int
+) -> TrainRequest:
+    return TrainRequest(
+        folder=folder,
+        name=_NAME,
+        base=request.base,
+        seed=seed,
+        force=True,  # no registry is touched
+        flags=flags,
+        file=request.file,
+    )
+
+
+def _cells(request: AblateRequest, study: _Study) -> Iterator[Cell]:
+    """Every cell once: both studies share the one at the usual n and beta."""
+    usual = study.first.settings.recipe.tokens
+    settings = [(n, usual.beta) for n in request.lengths] + [
+        (usual.length, beta) for beta in request.betas
+    ]
+    for length, beta in dict.fromkeys(settings):
+        for name, folder in zip(study.prepared, request.folders, strict=True):
+            for seed in range(request.seeds):
+                yield Cell(concept=name, folder=folder, length=length, beta=beta, seed=seed)
+
+
+def _plan(request: AblateRequest, study: _Study, rows: Sequence[Row]) -> AblationPlan:
+    cells, done = tuple(_cells(request, study)), {row.key for row in rows}
+    return AblationPlan(
+        cells=cells,
+        missing=tuple(cell for cell in cells if cell.key not in done),
+        pictures=len(study.prompts.prompts) * request.count,
+        out=request.out,
+    )
+
+
+def _finish(
+    request: AblateRequest, study: _Study, cell: Cell, judges: Judges, on_event: OnEvent
+) -> Row:
+    """Train a cell, draw the protocol's prompts with it, and judge them."""
+    began = time.monotonic()
+    flags = {"tokens.length": cell.length, "tokens.beta": cell.beta}
+    prepared = prepare(_training(request, cell.folder, flags, cell.seed))
+    learned = learn(fitted(prepared, on_event)[0], on_event)
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / f"{_NAME}.prism"
+        path.write_bytes(learned.data)
+        archive = read_archive(path)
+        tokens = unpack_tokens(archive)
+        templates = [prompt.template for prompt in study.prompts.prompts]
+        group = groups_of(tokens, templates, [], request.count).concept
+        sampling = sampling_of(study.entry, request.steps, None)
+        job = Job(
+            folder=Path(place),
+            plan=sampling,
+            seed=cell.seed,
+            batch=study.entry.recipe.drawing.batch,
+        )
+        backbone = load_to_draw(study.entry, sampling, study.runtime, on_event)
+        draw_groups(backbone, tokens, unpack_lora(archive), (), (group,), job, on_event)
+        photos = find_photos(cell.folder, archive.manifest, study.entry.size, ignore)
+        name, reader = judges.alignment
+        texts = [prompt.text(request.class_word) for prompt in study.prompts.prompts]
+        aligned = alignment(seen_by(reader, group, Path(place)), reader.read(texts))
+        scores = {name: aligned.mean().item()}
+        for name, encoder in judges.likeness.items():
+            references = encoder.see(list(photos.references.values()))
+            scores[name] = likeness(seen_by(encoder, group, Path(place)), references)
+    checkpoint.discard(_NAME)
+    return Row(
+        concept=cell.concept,
+        length=cell.length,
+        beta=cell.beta,
+        seed=cell.seed,
+        protocol=study.protocol,
+        scores=scores,
+        seconds=round(time.monotonic() - began, 1),
+    )
+
+
+def _tables(request: AblateRequest, study: _Study, rows: Sequence[Row]) -> Iterator[Table]:
+    usual = study.first.settings.recipe.tokens
+    if request.lengths:
+        chosen = [(n, usual.beta) for n in request.lengths]
+        yield _table("Target token length (Table 5)", "n", request.lengths, chosen, request, rows)
+    if request.betas:
+        chosen = [(usual.length, beta) for beta in request.betas]
+        title = "Exclusion loss weight (Table 6)"
+        yield _table(title, "beta", request.betas, chosen, request, rows)
+
+
+def _table(
+    title: str,
+    symbol: str,
+    values: Sequence[float],
+    settings: Sequence[tuple[int, float]],
+    request: AblateRequest,
+    rows: Sequence[Row],
+) -> Table:
+    """Means over concepts, of means over seeds, with their bootstrap intervals."""
+    names = {folder.resolve().name for folder in request.folders}
+    mine = [row for row in rows if row.concept in names and row.seed < request.seeds]
+    scores: dict[str, tuple[Interval, ...]] = {}
+    for score in mine[0].scores if mine else ():
+        scores[score] = tuple(
+            mean_interval(_by_concept(mine, setting, score), generator(0)) for setting in settings
+        )
+    return Table(title=title, symbol=symbol, values=tuple(values), scores=scores)
+
+
+def _by_concept(rows: Sequence[Row], setting: tuple[int, float], score: str) -> list[float]:
+    chosen = [row for row in rows if (row.length, row.beta) == setting]
+    return [
+        fmean(row.scores[score] for row in chosen if row.concept == concept)
+        for concept in sorted({row.concept for row in chosen})
+    ]

@@ -1,0 +1,214 @@
+"""`prism eval`: a concept's pictures drawn by a protocol, and what encoders make of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from prism_cli import evaluation_prompts, paths
+from prism_cli.backbones import catalog
+from prism_cli.backbones.base import Backbone, SamplingPlan
+from prism_cli.backbones.catalog import BaseEntry
+from prism_cli.errors import OptionRefused
+from prism_cli.evaluation_prompts import PromptList
+from prism_cli.files import write_whole
+from prism_cli.method.tokens import ConceptTokens
+from prism_cli.registry.archive import Archive
+from prism_cli.registry.store import Registry
+from prism_cli.reports.contact_sheet import as_tile, contact_sheet
+from prism_cli.reports.model import Evaluation
+from prism_cli.runtime import Runtime, detect
+from prism_cli.services.concept_archive import check_tokens_fit, unpack_lora, unpack_tokens
+from prism_cli.services.evaluation_draws import Groups, Job, draw_groups, groups_of
+from prism_cli.services.evaluation_store import EvaluationStore
+from prism_cli.services.events import Note, OnEvent, ignore
+from prism_cli.services.introductions import introduce
+from prism_cli.services.judges import judges_for
+from prism_cli.services.memory_needs import Work
+from prism_cli.services.memory_plan import fit, footprint_of
+from prism_cli.services.pictures import png
+from prism_cli.services.reference_photos import ReferencePhotos, find_photos
+from prism_cli.services.scene import read_scene
+from prism_cli.services.scoring import measure, opened
+from prism_cli.settings import checked
+
+NOTHING = ReferencePhotos({}, ())
+SHEET = "drawn.png"  # of the evaluation's pictures, beside its numbers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalRequest:
+    """What the user asked for; None is the protocol's value, or the base's.
+
+    photos: a folder with the references, and perhaps more of the same. live: the list of prompts
+    for live subjects. class_word: what the base draws where the concept would stand; None for the
+    word that the concept was started from, if any.
+    """
+
+    name: str
+    photos: Path | None = None
+    prompts: PromptList | None = None
+    live: bool = False
+    class_word: str | None = None
+    count: int = evaluation_prompts.IMAGES
+    seed: int = 0
+    steps: int | None = None
+    guidance: float | None = None
+    base: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalPlan:
+    """An evaluation as it was prepared, before a weight is loaded."""
+
+    request: EvalRequest
+    archive: Archive
+    entry: BaseEntry
+    runtime: Runtime
+    tokens: ConceptTokens
+    prompts: PromptList
+    word: str | None
+    groups: Groups
+    sampling: SamplingPlan
+    photos: ReferencePhotos
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """What decides the pictures: two plans that have it in common share them."""
+        return {
+            "prompts": [[p.template, p.plain(self.word)] for p in self.prompts.prompts],
+            "count": self.request.count,
+            "seed": self.request.seed,
+            "steps": self.sampling.steps,
+            "guidance": self.sampling.guidance,
+            "base": self.entry.revision,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalResult:
+    """An evaluation and where it is kept. sheet: a contact sheet of what was drawn."""
+
+    name: str
+    evaluation: Evaluation
+    folder: Path
+    sheet: Path
+
+
+def evaluate(
+    request: EvalRequest, on_event: OnEvent = ignore, now: datetime | None = None
+) -> EvalResult:
+    """Draw a concept by the protocol, measure it, and keep both.
+
+    Stopped at any moment, it goes on from the pictures that are there. Raises ConceptNotFound,
+    BaseMismatch, EncoderNotDownloaded, PhotosRefused, OptionRefused, TooLarge, StorageFailed.
+    """
+    plan = prepare_evaluation(request, on_event)
+    judges = judges_for(plan.entry, plan.runtime.device)  # before hours are spent on drawing
+    store = EvaluationStore.of(plan.archive)
+    folder = store.pictures(plan.identity)
+    _draw(plan, folder, on_event)
+    evaluation = measure(plan, folder, judges, now or datetime.now(UTC))
+    store.keep(evaluation)
+    sheet = store.picture(SHEET)
+    write_whole(sheet, _sheet(plan, folder))
+    return EvalResult(name=request.name, evaluation=evaluation, folder=store.folder, sheet=sheet)
+
+
+def prepare_evaluation(request: EvalRequest, on_event: OnEvent = ignore) -> EvalPlan:
+    """Check everything that can be checked before a weight is loaded."""
+    if not 1 <= request.count <= 100:
+        raise OptionRefused(f"--count must be between 1 and 100, not {request.count}")
+    archive = Registry(paths.concepts_dir()).load(request.name)
+    entry = read_scene(f"[{request.name}]", "", None, request.base).entry
+    runtime = detect()
+    introduce(entry, f"{request.name} was trained on it", runtime, on_event)
+    photos = NOTHING
+    if request.photos is not None:
+        photos = find_photos(request.photos, archive.manifest, entry.size, on_event)
+    else:
+        on_event(Note("likeness to the photos needs them: --photos FOLDER", "warning"))
+    started = archive.manifest.options.get("class")
+    word = request.class_word or (str(started.value) if started and started.value else None)
+    prompts = request.prompts or default_list(entry, live=request.live)
+    tokens = unpack_tokens(archive)
+    return EvalPlan(
+        request=request,
+        archive=archive,
+        entry=entry,
+        runtime=runtime,
+        tokens=tokens,
+        prompts=prompts,
+        word=word,
+        groups=groups_of(
+            tokens,
+            [p.template for p in prompts.prompts],
+            [p.plain(word) for p in prompts.prompts],
+            request.count,
+        ),
+        sampling=sampling_of(entry, request.steps, request.guidance),
+        photos=photos,
+    )
+
+
+def sampling_of(entry: BaseEntry, steps: int | None, guidance: float | None) -> SamplingPlan:
+    """How pictures are drawn for an evaluation: the base's own way, but for what is given."""
+    drawing = entry.recipe.drawing
+    return SamplingPlan(
+        steps=checked("drawing.steps", steps or drawing.steps),
+        guidance=checked("drawing.guidance", guidance or drawing.guidance),
+        size=(entry.size, entry.size),
+    )
+
+
+def default_list(entry: BaseEntry, *, live: bool) -> PromptList:
+    """The protocol's prompts for a base: DreamBench's, or mini's own, which knows few words."""
+    if entry.practice:
+        return evaluation_prompts.MINI
+    return evaluation_prompts.LIVE if live else evaluation_prompts.OBJECTS
+
+
+def _draw(plan: EvalPlan, folder: Path, on_event: OnEvent) -> None:
+    """Draw what the evaluation needs, and let the base go."""
+    if all(
+        (folder / name).is_file()
+        for group in (*plan.groups.alone, *plan.groups.learned)
+        for name in group.every_file
+    ):
+        on_event(Note("every picture is there from an earlier evaluation"))
+        return
+    backbone = load_to_draw(plan.entry, plan.sampling, plan.runtime, on_event)
+    catalog.remember(plan.entry)
+    check_tokens_fit(plan.tokens, backbone)
+    batch = plan.entry.recipe.drawing.batch
+    job = Job(folder=folder, plan=plan.sampling, seed=plan.request.seed, batch=batch)
+    lora, groups = unpack_lora(plan.archive), plan.groups
+    draw_groups(backbone, plan.tokens, lora, groups.alone, groups.learned, job, on_event)
+
+
+def load_to_draw(
+    entry: BaseEntry, sampling: SamplingPlan, runtime: Runtime, on_event: OnEvent
+) -> Backbone:
+    """The base as it fits this machine to draw its usual batches."""
+    recipe = entry.recipe
+    if not entry.practice:  # which is smaller than the libraries that load it
+        recipe = replace(recipe, drawing=replace(recipe.drawing, steps=sampling.steps))
+        work = Work(
+            size=sampling.size,
+            recipe=recipe,
+            pictures=recipe.drawing.batch,
+            guided=sampling.guidance != 1,
+        )
+        runtime = fit(footprint_of(entry), work, on_event).runtime(runtime.device)
+    return catalog.load(entry, runtime)
+
+
+def _sheet(plan: EvalPlan, folder: Path) -> bytes:
+    """A contact sheet: a row a prompt, the concept's pictures."""
+    prompts, concept = plan.prompts.prompts, plan.groups.concept
+    labels = [p.template.replace("*", f"[{plan.request.name}]") for p in prompts]
+    tiles = [as_tile(opened(folder / name), 160) for name in concept.every_file]
+    captions = [label for label in labels for _ in range(concept.count)]
+    shown = [caption if k % concept.count == 0 else "" for k, caption in enumerate(captions)]
+    return png(contact_sheet(tiles, shown, columns=concept.count, tile=160))

@@ -1,0 +1,87 @@
+"""Where evaluations are kept: `<data>/evaluations/<what was learned>/`, pictures and numbers.
+
+A concept that is renamed keeps its evaluation, and one that is trained again has none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from prism_cli import paths
+from prism_cli.errors import StorageFailed, storage
+from prism_cli.files import write_whole
+from prism_cli.registry.archive import Archive
+from prism_cli.reports.model import Evaluation, PromptResult, Score
+from prism_cli.services.scene import learned_digest
+
+_RESULT = "evaluation.json"
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationStore:
+    """The folder of one concept's evaluation."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, archive: Archive) -> EvaluationStore:
+        """That of the concept in `archive`, whether there is one or not."""
+        return cls(paths.evaluations_dir() / learned_digest(archive))
+
+    def pictures(self, plan: Mapping[str, Any]) -> Path:
+        """The folder for the pictures of an evaluation with this plan.
+
+        What an earlier one with the same plan has drawn is there already; another's goes.
+        """
+        text = json.dumps(plan, sort_keys=True)
+        mine = self.folder / f"drawn-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        with storage("write", self.folder):
+            for other in self.folder.glob("drawn-*"):
+                if other != mine:
+                    self.result.unlink(missing_ok=True)  # it names pictures that go
+                    shutil.rmtree(other)
+            mine.mkdir(parents=True, exist_ok=True)
+        return mine
+
+    @property
+    def result(self) -> Path:
+        """The file with the numbers."""
+        return self.folder / _RESULT
+
+    def picture(self, name: str) -> Path:
+        """The file of a picture that an evaluation names."""
+        return self.folder / name
+
+    def keep(self, evaluation: Evaluation) -> None:
+        """Write the numbers."""
+        write_whole(self.result, f"{json.dumps(asdict(evaluation), indent=1)}\n".encode())
+
+    def read(self) -> Evaluation | None:
+        """The evaluation that is kept; None where there is none. StorageFailed if it is damaged."""
+        with storage("read", self.result):
+            text = self.result.read_text("utf-8") if self.result.is_file() else None
+        if text is None:
+            return None
+        try:
+            content = json.loads(text)
+            content["scores"] = tuple(Score(**each) for each in content["scores"])
+            content["prompts"] = tuple(_prompt(each) for each in content["prompts"])
+            for name in ("target", "residuals", "both"):
+                content[name] = tuple(content[name])
+            return Evaluation(**content)
+        except (ValueError, KeyError, TypeError) as error:
+            raise StorageFailed(
+                f"{self.result} is damaged ({error})", hint="evaluate again: prism eval NAME"
+            ) from error
+
+
+def _prompt(content: dict[str, Any]) -> PromptResult:
+    for name in ("pictures", "base_pictures"):
+        content[name] = tuple(content[name])
+    return PromptResult(**content)

@@ -1,0 +1,251 @@
+"""`prism report`: all that is known of a concept, gathered from its archive and its evaluation."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from prism_cli import paths
+from prism_cli.errors import NameTaken, OptionRefused
+from prism_cli.files import write_whole
+from prism_cli.registry.archive import Archive
+from prism_cli.registry.manifest import Manifest
+from prism_cli.registry.store import Registry
+from prism_cli.reports.html import render_html
+from prism_cli.reports.markdown import render_markdown
+from prism_cli.reports.model import (
+    Caption,
+    Curve,
+    DrawnPrompt,
+    Evaluation,
+    Picture,
+    Report,
+    Setting,
+    TokenGrid,
+    TokenRow,
+)
+from prism_cli.services.concept_archive import read_curve
+from prism_cli.services.evaluate import SHEET
+from prism_cli.services.evaluation_store import EvaluationStore
+from prism_cli.services.events import Note, OnEvent, ignore
+from prism_cli.services.reference_photos import ReferencePhotos, find_photos
+
+SIDE = 256  # px of a picture on the page, at most
+SHOWN = 4  # pictures of a prompt on the page, at most
+_ENDED = {"plateau": "came to rest", "cap": "reached its cap"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportRequest:
+    """What the user asked for. photos: the folder it was learned from, to show them.
+
+    out: the file; None for ``NAME-report.html`` or ``.md`` in the working directory.
+    """
+
+    name: str
+    photos: Path | None = None
+    out: Path | None = None
+    markdown: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportResult:
+    """What was written. picture: the contact sheet beside a Markdown report, where there is one."""
+
+    name: str
+    path: Path
+    picture: Path | None
+    evaluated: bool
+
+
+def write_report(request: ReportRequest, on_event: OnEvent = ignore) -> ReportResult:
+    """Gather what is known and write it.
+
+    Raises ConceptNotFound, PhotosRefused, OptionRefused, NameTaken, StorageFailed.
+    """
+    suffix = ".md" if request.markdown else ".html"
+    path = request.out or Path(f"{request.name}-report{suffix}")
+    if path.suffix.lower() not in ({".md"} if request.markdown else {".html", ".htm"}):
+        raise OptionRefused(
+            f"a report is written as {suffix}, not as {path.name}",
+            hint=f"use --out {path.with_suffix(suffix)}",
+        )
+    archive = Registry(paths.concepts_dir()).load(request.name)
+    store = EvaluationStore.of(archive)
+    sheet = store.picture(SHEET) if request.markdown and store.picture(SHEET).is_file() else None
+    beside = path.with_name(f"{path.stem}-drawn.png") if sheet else None
+    for target in (path, *([beside] if beside else [])):
+        if target.exists() and not request.force:
+            raise NameTaken(
+                f"{target} exists", hint="choose another --out, or replace it with --force"
+            )
+    report = gather(archive, store, request.photos, on_event)
+    if report.evaluation is None:
+        on_event(
+            Note(f"it has not been evaluated: prism eval {request.name} adds scores and pictures")
+        )
+    if sheet and beside:
+        write_whole(beside, sheet.read_bytes())
+    if request.markdown:
+        text = render_markdown(report, beside.name if beside else None)
+    else:
+        text = render_html(report)
+    write_whole(path, text.encode())
+    return ReportResult(
+        name=request.name, path=path, picture=beside, evaluated=report.evaluation is not None
+    )
+
+
+def gather(
+    archive: Archive, store: EvaluationStore, folder: Path | None, on_event: OnEvent = ignore
+) -> Report:
+    """The report of a concept, with its photos where their folder is given."""
+    manifest = archive.manifest
+    photos = ReferencePhotos({}, ())
+    if folder is not None:
+        photos = find_photos(folder, manifest, SIDE, on_event)
+    evaluation = store.read()
+    preview = archive.members.get("preview.png")
+    return Report(
+        name=manifest.name,
+        kind=manifest.kind,
+        created=manifest.created,
+        prism_version=manifest.prism_version,
+        base=manifest.base.id,
+        revision=manifest.base.revision,
+        facts=_facts(manifest),
+        preview=_picture(manifest.name, _opened(preview), 2 * SIDE) if preview else None,
+        references=tuple(
+            _picture(f"photo {place}", picture) for place, picture in photos.references.items()
+        ),
+        held_out=tuple(_picture(f"held out {k}", p) for k, p in enumerate(photos.held_out)),
+        curves=tuple(_curves(manifest)),
+        captions=tuple(
+            Caption(photo=photo.sha256[:12], text=photo.caption, source=photo.caption_source)
+            for photo in manifest.photos
+        ),
+        settings=tuple(
+            Setting(
+                name=name,
+                value="none" if option.value is None else str(option.value),
+                source=option.source,
+            )
+            for name, option in sorted(manifest.options.items())
+        ),
+        use=_use(manifest),
+        evaluation=evaluation,
+        grid=_grid(evaluation, store, photos) if evaluation else None,
+        drawn=_drawn(evaluation, store) if evaluation else (),
+    )
+
+
+def _facts(manifest: Manifest) -> dict[str, str]:
+    lora = manifest.lora
+    vectors = "vector" if manifest.token_length == 1 else "vectors"
+    parents = ", ".join(parent.name for parent in manifest.parents)
+    return {
+        "learned from": f"{len(manifest.photos)} photos",
+        "target": f"{manifest.token_length} {vectors}",
+        "LoRA": f"rank {lora.rank}" if lora else "none",
+        "seed": str(manifest.seed),
+        "base": f"{manifest.base.id}, revision {manifest.base.revision[:12]}",
+        **({"composed of": parents} if parents else {}),
+    }
+
+
+def _use(manifest: Manifest) -> tuple[tuple[str, str], ...]:
+    name = manifest.name
+    return (
+        (f'prism gen "A [{name}] box" -n 4', "Draw it; another noun behind it moves it there."),
+        (f'prism gen "[{name}:0.7] at night" --seed 7', "With its LoRA at a weight of 0.7."),
+        (
+            f'prism gen "[{name}:residual:0]"',
+            "What its first photo held besides it.",
+        ),
+    )[: 3 if manifest.residual_lengths else 2]
+
+
+def _curves(manifest: Manifest) -> list[Curve]:
+    """The loss of each stage, as far as the archive, perhaps another program's, has it."""
+    curves = []
+    for stage in ("tokens", "lora"):
+        steps = manifest.metrics.get(f"{stage}.steps")
+        losses = read_curve(manifest.metrics.get(f"{stage}.curve", ""))
+        if not isinstance(steps, int) or not losses:
+            continue
+        gaps = max(len(losses) - 1, 1)
+        ended = str(manifest.metrics.get(f"{stage}.ended", ""))
+        curves.append(
+            Curve(
+                stage=stage,
+                ended=f"{_ENDED.get(ended, ended)} after {steps} steps",
+                points=tuple((round(k * steps / gaps), loss) for k, loss in enumerate(losses)),
+            )
+        )
+    return curves
+
+
+def _grid(
+    evaluation: Evaluation, store: EvaluationStore, photos: ReferencePhotos
+) -> TokenGrid | None:
+    target = _read(store, evaluation.target[:SHOWN], "target")
+    residuals, both = (
+        _read(store, names, label)
+        for names, label in ((evaluation.residuals, "residual"), (evaluation.both, "both"))
+    )
+    if not target:
+        return None
+    return TokenGrid(
+        target=target,
+        rows=tuple(
+            TokenRow(
+                reference=_picture(f"photo {place}", photos.references[place])
+                if place in photos.references
+                else None,
+                residual=residual,
+                both=together,
+            )
+            for place, (residual, together) in enumerate(zip(residuals, both, strict=False))
+        ),
+    )
+
+
+def _drawn(evaluation: Evaluation, store: EvaluationStore) -> tuple[DrawnPrompt, ...]:
+    drawn = []
+    for result in evaluation.prompts:
+        pictures = _read(store, result.pictures[:SHOWN], result.prompt)
+        base = _read(store, result.base_pictures[:1], result.plain)
+        if pictures and base:
+            drawn.append(DrawnPrompt(result=result, pictures=pictures, base=base[0]))
+    return tuple(drawn)
+
+
+def _read(store: EvaluationStore, names: Sequence[str], label: str) -> tuple[Picture, ...]:
+    """The pictures that are still there."""
+    files = [store.picture(name) for name in names]
+    return tuple(_picture(label, _opened(f.read_bytes())) for f in files if f.is_file())
+
+
+def _opened(data: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+        return picture.convert("RGB")
+
+
+def _picture(label: str, picture: Image.Image, side: int = SIDE) -> Picture:
+    """A picture for the page: WebP, which every browser shows, without metadata."""
+    small = picture.copy()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, "WEBP", quality=88, method=4)
+    return Picture(
+        label=label,
+        data=buffer.getvalue(),
+        mime="image/webp",
+        width=small.width,
+        height=small.height,
+    )

@@ -1,0 +1,155 @@
+"""The scores of pictures that are drawn: what encoders make of them, by `method.evaluation`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+from torch import Tensor
+
+from prism_cli.encoders.base import ImageEncoder
+from prism_cli.method import evaluation as measured
+from prism_cli.reports.model import Evaluation, PromptResult, Score
+from prism_cli.services.evaluation_draws import Group
+from prism_cli.services.judges import Judges
+
+if TYPE_CHECKING:
+    from prism_cli.services.evaluate import EvalPlan
+
+
+def measure(plan: EvalPlan, folder: Path, judges: Judges, now: datetime) -> Evaluation:
+    """The scores of pictures that are drawn."""
+    groups, photos = plan.groups, plan.photos
+    texts = [prompt.text(plan.word) for prompt in plan.prompts.prompts]
+    name, reader = judges.alignment
+    read = reader.read(texts)
+    aligned, base_aligned = (
+        measured.alignment(seen_by(reader, group, folder), read)
+        for group in (groups.concept, groups.base)
+    )
+    scores = [
+        Score(
+            name=name,
+            encoder=reader.name,
+            meaning="prompt to picture, a mean of cosines",
+            wanted="at the base's own or above",
+            value=aligned.mean().item(),
+            base=base_aligned.mean().item(),
+        )
+    ]
+    for name, encoder in judges.likeness.items():
+        scores += _likeness(name, encoder, plan, folder)
+    scores += _leakage(judges, plan, folder)
+    prefix = folder.name
+    return Evaluation(
+        created=f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        base=plan.entry.id,
+        revision=plan.entry.revision,
+        prompt_list=plan.prompts.name,
+        word=plan.word,
+        count=plan.request.count,
+        seed=plan.request.seed,
+        steps=plan.sampling.steps,
+        guidance=plan.sampling.guidance,
+        references=len(photos.references),
+        held_out=len(photos.held_out),
+        scores=tuple(scores),
+        prompts=tuple(
+            PromptResult(
+                prompt=prompt.template.replace("*", f"[{plan.request.name}]"),
+                plain=prompt.plain(plan.word),
+                text=text,
+                alignment=aligned[k].mean().item(),
+                base_alignment=base_aligned[k].mean().item(),
+                pictures=tuple(f"{prefix}/{file}" for file in groups.concept.files(k)),
+                base_pictures=tuple(f"{prefix}/{file}" for file in groups.base.files(k)),
+            )
+            for k, (prompt, text) in enumerate(zip(plan.prompts.prompts, texts, strict=True))
+        ),
+        target=_names(groups.target, prefix),
+        residuals=_names(groups.residuals, prefix),
+        both=_names(groups.both, prefix),
+    )
+
+
+def _likeness(name: str, encoder: ImageEncoder, plan: EvalPlan, folder: Path) -> list[Score]:
+    """Likeness to the references and to the photos held out, which tells copying from learning."""
+    references = list(plan.photos.references.values())
+    if not references:
+        return []
+    seen = encoder.see(references)
+    drawn, alone = (
+        seen_by(encoder, group, folder) for group in (plan.groups.concept, plan.groups.base)
+    )
+    held_out = encoder.see(plan.photos.held_out) if plan.photos.held_out else None
+    trained_on = Score(
+        name=name,
+        encoder=encoder.name,
+        meaning="pictures to the photos that were trained on, a mean over all pairs",
+        wanted="above the base's own, towards that of photos held out",
+        value=measured.likeness(drawn, seen),
+        base=measured.likeness(alone, seen),
+        held_out=None if held_out is None else measured.likeness(held_out, seen),
+    )
+    if held_out is None:
+        return [trained_on]
+    unseen = replace(
+        trained_on,
+        name=f"{name}, held out",
+        meaning="pictures to the photos held out",
+        wanted="not far below that to the photos that were trained on: else it copies",
+        value=measured.likeness(drawn, held_out),
+        base=measured.likeness(alone, held_out),
+        held_out=measured.likeness_among(held_out),
+    )
+    return [trained_on, unseen]
+
+
+def _leakage(judges: Judges, plan: EvalPlan, folder: Path) -> list[Score]:
+    """What of the photos' surroundings is in the concept, and of the concept in the residuals."""
+    groups, setting = plan.groups, judges.setting
+    if not groups.residuals.prompts:
+        return []
+    around = seen_by(setting, groups.residuals, folder)
+    name, eye = list(judges.likeness.items())[-1]
+    concept = seen_by(eye, groups.target, folder).flatten(0, 1)
+    return [
+        Score(
+            name="surroundings",
+            encoder=setting.name,
+            meaning="pictures of prompts to what each residual alone draws",
+            wanted="no more than the base's own",
+            value=measured.likeness(seen_by(setting, groups.concept, folder), around.flatten(0, 1)),
+            base=measured.likeness(seen_by(setting, groups.base, folder), around.flatten(0, 1)),
+        ),
+        Score(
+            name="residual gap",
+            encoder=eye.name,
+            meaning=f"{name} of what residuals draw to what the target draws, less that of chance",
+            wanted="0",
+            value=measured.residual_gap(
+                seen_by(eye, groups.residuals, folder).flatten(0, 1),
+                seen_by(eye, groups.empty, folder).flatten(0, 1),
+                concept,
+            ),
+        ),
+    ]
+
+
+def seen_by(encoder: ImageEncoder, group: Group, folder: Path) -> Tensor:
+    """Embeddings of a group's pictures: (P, count, d)."""
+    seen = encoder.see([opened(folder / name) for name in group.every_file])
+    return seen.view(len(group.prompts), group.count, -1)
+
+
+def opened(path: Path) -> Image.Image:
+    """The picture in a PNG file."""
+    with Image.open(path, formats=["PNG"]) as picture:
+        return picture.convert("RGB")
+
+
+def _names(group: Group, prefix: str) -> tuple[str, ...]:
+    return tuple(f"{prefix}/{name}" for name in group.every_file)

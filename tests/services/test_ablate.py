@@ -1,0 +1,103 @@
+"""`prism ablate`: real trainings of a few steps, in a results file that goes on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from prism_cli import paths
+from prism_cli.errors import OptionRefused, Refused
+from prism_cli.evaluation_prompts import EvaluationPrompt, PromptList
+from prism_cli.registry.store import Registry
+from prism_cli.services.ablate import AblateRequest, ablate, plan_ablation
+from prism_cli.services.events import Event, Note
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SHORT = {
+    **{f"{stage}.steps": 1 for stage in ("tokens", "finetuning", "drawing")},
+    **{f"{stage}.batch": 1 for stage in ("tokens", "finetuning")},
+    **{f"{stage}.evaluation_times": 1 for stage in ("tokens", "finetuning")},
+}
+PROMPTS = PromptList("test", (EvaluationPrompt("a *", "a dog", "a dog"),))
+
+
+@pytest.fixture
+def request_() -> AblateRequest:
+    """Two concepts of two photos, at one length."""
+    for concept in ("zuzu", "harlequin"):
+        Path(concept).mkdir()
+        for name in ("01.png", "01.txt", "02.png", "02.txt"):
+            shutil.copy(EXAMPLES / concept / name, concept)
+    return AblateRequest(
+        folders=(Path("zuzu"), Path("harlequin")),
+        lengths=(2,),
+        betas=(),
+        file=SHORT,
+        prompts=PROMPTS,
+        count=1,
+        steps=1,
+    )
+
+
+def test_it_goes_on_where_it_was_stopped(request_: AblateRequest) -> None:
+    """A finished cell is never done again; the table is the mean over concepts; nothing is kept."""
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Note) and event.text.startswith("cell 2 of 2"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ablate(request_, stop)
+    first = request_.out.read_text()
+    plan = plan_ablation(request_)
+    assert (len(plan.cells), len(plan.missing)) == (2, 1)
+
+    found = ablate(request_)
+
+    rows = [json.loads(line) for line in request_.out.read_text().splitlines()]
+    assert request_.out.read_text().startswith(first) and len(first.splitlines()) == 1
+    assert [(row["concept"], row["length"]) for row in rows] == [
+        ("zuzu", 2),
+        ("harlequin", 2),
+    ]
+    (table,) = found.tables
+    assert (table.symbol, table.values) == ("n", (2,))
+    assert set(table.scores) == {"image-text", "design"}
+    for score, intervals in table.scores.items():
+        both = [row["scores"][score] for row in rows]
+        assert intervals[0].mean == pytest.approx(sum(both) / 2)
+        assert intervals[0].low == pytest.approx(min(both))
+        assert intervals[0].high == pytest.approx(max(both))
+    assert Registry(paths.concepts_dir()).names() == []
+
+    assert ablate(request_) == found  # and no cell is left to do
+    other = replace(request_, count=2)
+    assert len(plan_ablation(other).missing) == 2  # another protocol's rows do not count
+
+
+def test_the_studies_share_their_common_cell(request_: AblateRequest) -> None:
+    """n = 1 at the usual beta is in both tables, and trained once."""
+    both = replace(request_, lengths=(1, 2), betas=(0.0, 1.0), seeds=2)
+
+    cells = plan_ablation(both).cells
+
+    assert len(cells) == (2 + 2 - 1) * 2 * 2
+    assert len({cell.key for cell in cells}) == len(cells)
+
+
+def test_refusals(request_: AblateRequest) -> None:
+    """Two folders of one name, nothing to vary, a file that is something else."""
+    with pytest.raises(OptionRefused, match="same name"):
+        ablate(replace(request_, folders=(Path("zuzu"), Path("x/../zuzu"))))
+    with pytest.raises(OptionRefused, match="nothing to vary"):
+        ablate(replace(request_, lengths=()))
+    with pytest.raises(OptionRefused, match=r"tokens\.length"):
+        ablate(replace(request_, lengths=(99,)))
+    request_.out.write_text("my notes\n")
+    with pytest.raises(Refused, match="not a results file"):
+        ablate(request_)
+    assert request_.out.read_text() == "my notes\n"

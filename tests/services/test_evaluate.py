@@ -1,0 +1,343 @@
+"""`prism eval` on the embedded base, and on a base that CLIP and DINO look at."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from prism_cli import evaluation_prompts, paths
+from prism_cli.backbones import catalog
+from prism_cli.encoders.drawn import DrawnEncoder
+from prism_cli.errors import (
+    EncoderNotDownloaded,
+    EncoderRefused,
+    FileMissing,
+    OptionRefused,
+    PhotosRefused,
+    PromptRefused,
+    StorageFailed,
+)
+from prism_cli.evaluation_prompts import read_prompts
+from prism_cli.method.evaluation import likeness
+from prism_cli.registry.archive import pack
+from prism_cli.registry.manifest import OptionValue, PhotoRecord
+from prism_cli.registry.store import Registry
+from prism_cli.services import evaluate as service
+from prism_cli.services.encoder_files import (
+    CLIP,
+    DINO,
+    encoder_folder,
+    missing_encoders,
+    pull_encoder,
+)
+from prism_cli.services.evaluate import EvalRequest, EvalResult, evaluate, prepare_evaluation
+from prism_cli.services.evaluation_store import EvaluationStore
+from prism_cli.services.events import Event, StageBegan, StageMoved
+from prism_cli.services.train import TrainRequest, train
+from tests.cli import worlds
+from tests.hub import Hub, connected, serving
+from tests.services import concepts
+from tests.tiny_encoders import save_tiny_clip, save_tiny_dino
+from tests.tiny_pipeline import save_tiny_pipeline
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def keep_with_photos(name: str, trained_on: int = 2, class_word: str | None = None) -> None:
+    """A concept of mini that was learned from the first photos in "photos"."""
+    concepts.keep(name, lora=True)
+    archive = Registry(paths.concepts_dir()).load(name)
+    files = sorted(Path("photos").glob("*.png"))[:trained_on]
+    photos = tuple(
+        PhotoRecord(
+            sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+            caption="a picture",
+            caption_source="sidecar",
+        )
+        for file in files
+    )
+    options = {"class": OptionValue(value=class_word, source="flag" if class_word else "default")}
+    manifest = dataclasses.replace(archive.manifest, photos=photos, options=options, members={})
+    data = pack(manifest, archive.members)
+    Registry(paths.concepts_dir()).add(data, name, replace=True)
+
+
+def request(**changes: object) -> EvalRequest:
+    """Two prompts, twice, in one step."""
+    Path("prompts.txt").write_text("# places\na * in the snow\n\na red *\n", "utf-8")
+    prompts = read_prompts(Path("prompts.txt"))
+    usual = EvalRequest(name="mydog", prompts=prompts, count=2, steps=1, guidance=1.0)
+    return dataclasses.replace(usual, **changes)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> EvalResult:
+    """An evaluation with three photos, of which two were trained on."""
+    place = tmp_path_factory.mktemp("kept")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PRISM_HOME", str(place / "home"))
+        patch.chdir(place)
+        worlds.photos(place, 3)
+        keep_with_photos("mydog")
+        return evaluate(request(photos=Path("photos")), now=NOW)
+
+
+@pytest.fixture
+def evaluated(kept: EvalResult) -> EvalResult:
+    """The same in a registry of the test's own."""
+    home = Path(os.environ["PRISM_HOME"])
+    shutil.copytree(kept.folder.parents[1], home)
+    worlds.photos(Path(), 3)
+    return dataclasses.replace(kept, folder=home / "evaluations" / kept.folder.name)
+
+
+class TestOnMini:
+    """Real drawing and the scorer, with weights that learned nothing."""
+
+    def test_the_scores_are_the_encoders_means(self, evaluated: EvalResult) -> None:
+        """Each number again, from the pictures on disk."""
+        whole, design, setting = DrawnEncoder.load(catalog.resolve("mini").folder / "scorer")
+        found = evaluated.evaluation
+        scores = {score.name: score for score in found.scores}
+
+        def opened(names: tuple[str, ...]) -> list[Image.Image]:
+            return [Image.open(evaluated.folder / name).convert("RGB") for name in names]
+
+        aligned = [
+            [float(whole.see([p])[0] @ whole.read([each.text])[0]) for p in opened(each.pictures)]
+            for each in found.prompts
+        ]
+        drawn = opened(tuple(n for each in found.prompts for n in each.pictures))
+        base = opened(tuple(n for each in found.prompts for n in each.base_pictures))
+        photos = [
+            Image.open(f"photos/0{k}.png").convert("RGB").resize((64, 64), Image.Resampling.LANCZOS)
+            for k in (1, 2, 3)
+        ]
+        assert [each.alignment for each in found.prompts] == pytest.approx(
+            [sum(row) / 2 for row in aligned], abs=1e-6
+        )
+        assert scores["image-text"].value == pytest.approx(sum(map(sum, aligned)) / 4, abs=1e-6)
+        for pictures, value in ((drawn, scores["design"].value), (base, scores["design"].base)):
+            expected = likeness(design.see(pictures), design.see(photos[:2]))
+            assert value == pytest.approx(expected, abs=0.02)  # photos are shrunk in two steps
+        around = setting.see(opened(found.residuals))
+        assert scores["surroundings"].value == pytest.approx(
+            likeness(setting.see(drawn), around), abs=1e-6
+        )
+        assert scores["design"].held_out is not None
+        assert set(scores) == {
+            *("image-text", "design", "design, held out", "surroundings", "residual gap")
+        }
+        assert {s.encoder for s in found.scores} >= {"mini's scorer", "mini's scorer, design half"}
+
+    def test_photos_are_matched_and_not_kept(self, evaluated: EvalResult) -> None:
+        """By their hashes; and nothing of them is written."""
+        found = evaluated.evaluation
+        kept = {path.read_bytes() for path in evaluated.folder.rglob("*.png")}
+
+        assert (found.references, found.held_out) == (2, 1)
+        assert not kept & {path.read_bytes() for path in Path("photos").glob("*.png")}
+        assert len(kept) >= 2 * 2 * 2 + 2 + 2  # the concept's are not the base's
+
+    def test_it_is_kept_and_read_again(self, evaluated: EvalResult) -> None:
+        """As it was; after a rename too, and not for a concept that was trained again."""
+        registry = Registry(paths.concepts_dir())
+        registry.rename("mydog", "rex")
+
+        assert EvaluationStore.of(registry.load("rex")).read() == evaluated.evaluation
+        concepts.keep("rex", seed=5)
+        assert EvaluationStore.of(registry.load("rex")).read() is None
+
+    def test_a_damaged_result_says_so(self, evaluated: EvalResult) -> None:
+        store = EvaluationStore(evaluated.folder)
+        store.result.write_text(json.dumps({"scores": []}))
+
+        with pytest.raises(StorageFailed, match="is damaged"):
+            store.read()
+
+    def test_without_photos_there_is_no_likeness(self) -> None:
+        concepts.keep("mydog")
+        found = evaluate(request()).evaluation
+
+        assert [s.name for s in found.scores] == ["image-text", "surroundings", "residual gap"]
+        assert found.references == found.held_out == 0
+
+
+def test_a_stopped_evaluation_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is drawn is not drawn again, and the result is the same; other settings begin anew."""
+    concepts.keep("mydog", lora=True)
+    whole = evaluate(request(), now=NOW)
+    pictures = {path.name: path.read_bytes() for path in whole.folder.glob("drawn-*/*.png")}
+    shutil.rmtree(whole.folder)
+
+    def stop(event: Event) -> None:
+        if isinstance(event, StageMoved) and event.step >= 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(request(), stop)
+    events: list[Event] = []
+    again = evaluate(request(), events.append, NOW)
+
+    begun = next(event for event in events if isinstance(event, StageBegan))
+    assert 4 <= begun.step < begun.total == len(pictures)
+    assert again.evaluation == whole.evaluation
+    assert {p.name: p.read_bytes() for p in again.folder.glob("drawn-*/*.png")} == pictures
+
+    other = evaluate(request(seed=9), now=NOW)
+    assert len(list(other.folder.glob("drawn-*"))) == 1
+    assert other.evaluation.scores != whole.evaluation.scores
+
+
+def test_the_word_that_stands_for_the_concept() -> None:
+    """--class, else the word it was started from, else the prompt's own way to do without."""
+    worlds.photos(Path(), 2)
+    keep_with_photos("mydog", class_word="owl")
+
+    def plain(**changes: object) -> list[str]:
+        plan = prepare_evaluation(request(**changes))
+        return [prompt.plain(plan.word) for prompt in plan.prompts.prompts]
+
+    assert plain() == ["an owl in the snow", "a red owl"]
+    assert plain(class_word="dog") == ["a dog in the snow", "a red dog"]
+    keep_with_photos("mydog")
+    assert plain() == ["a thing in the snow", "a red thing"]
+
+
+class TestPrompts:
+    """The lists."""
+
+    @pytest.mark.parametrize("name", ["OBJECTS", "LIVE", "MINI"])
+    def test_each_has_25(self, name: str) -> None:
+        """As the protocol has; no two alike, each with the concept once."""
+        prompts = getattr(evaluation_prompts, name).prompts
+
+        assert len({prompt.template for prompt in prompts}) == 25
+        assert all(prompt.template.count("*") == 1 for prompt in prompts)
+        assert all("*" not in prompt.plain(None) + prompt.plain("dog") for prompt in prompts)
+
+    def test_mini_is_asked_in_its_words(self) -> None:
+        """Every text that the scorer compares with is one that it was taught."""
+        words = json.loads((catalog.resolve("mini").folder / "scorer" / "words.json").read_text())
+        taught = {text for texts in words.values() for text in texts.values()}
+
+        assert {prompt.text(None) for prompt in evaluation_prompts.MINI.prompts} <= taught
+
+    @pytest.mark.parametrize(
+        ("content", "problem"),
+        [
+            (b"", "has no prompts"),
+            (b"a dog", "line 1 .* where the concept stands"),
+            (b"a *\n* and *", "line 2"),
+            (b"a [mydog]", "line 1"),
+            (b"\xff\xfe*", "not text"),
+        ],
+    )
+    def test_a_bad_file(self, content: bytes, problem: str) -> None:
+        Path("p.txt").write_bytes(content)
+
+        with pytest.raises(PromptRefused, match=problem):
+            read_prompts(Path("p.txt"))
+
+    def test_no_file(self) -> None:
+        with pytest.raises(FileMissing):
+            read_prompts(Path("p.txt"))
+
+
+def test_refusals() -> None:
+    """Strangers' photos, and a count that is none."""
+    worlds.photos(Path(), 2)
+    concepts.keep("mydog")
+
+    with pytest.raises(PhotosRefused, match="none of the photos"):
+        prepare_evaluation(request(photos=Path("photos")))
+    with pytest.raises(OptionRefused, match="--count"):
+        prepare_evaluation(request(count=0))
+
+
+class TestWithClipAndDino:
+    """A base of the photographic kind, and encoders from a server that speaks as the Hub does."""
+
+    @pytest.fixture
+    def hub(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+        with serving(Hub()) as hub:
+            clip, dino = save_tiny_clip(tmp_path / "clip"), save_tiny_dino(tmp_path / "dino")
+            hub.commit(CLIP.repository, clip, {"flax_model.msgpack": b"x", "README.md": b"x"})
+            hub.commit(DINO.repository, dino)
+            with connected(hub, tmp_path / "hf", monkeypatch):
+                yield hub
+
+    @pytest.fixture
+    def learned(self, tmp_path: Path) -> Path:
+        """A concept on such a base, learned in no step; the base's folder."""
+        worlds.photos(Path(), 3)
+        Path("photos/03.png").rename("kept.png")
+        base = save_tiny_pipeline(tmp_path / "base")
+        flags = {"tokens.steps": 0, "finetuning.steps": 0, "tokens.residual_length": 2}
+        train(TrainRequest(folder=Path("photos"), name="mydog", base=str(base), flags=flags))
+        Path("kept.png").rename("photos/03.png")
+        return base
+
+    def test_the_three_scores(self, hub: Hub, learned: Path) -> None:
+        """CLIP-T, CLIP-I and DINO, each with the encoder that gave it."""
+        assert missing_encoders() == (CLIP, DINO)
+        with pytest.raises(EncoderNotDownloaded):
+            evaluate(request(photos=Path("photos")))
+        for source in (CLIP, DINO):
+            pull_encoder(source)
+
+        found = evaluate(request(photos=Path("photos"))).evaluation
+
+        assert [(s.name, s.encoder) for s in found.scores] == [
+            ("CLIP-T", "CLIP ViT-B/32"),
+            ("CLIP-I", "CLIP ViT-B/32"),
+            ("CLIP-I, held out", "CLIP ViT-B/32"),
+            ("DINO", "DINO ViT-S/16"),
+            ("DINO, held out", "DINO ViT-S/16"),
+            ("surroundings", "DINO ViT-S/16"),
+            ("residual gap", "DINO ViT-S/16"),
+        ]
+        assert all(-1 <= s.value <= 1 for s in found.scores[:-1])
+
+    def test_an_encoder_is_pinned_and_is_no_base(self, hub: Hub) -> None:
+        """At the commit it was first pulled at, and only what is loaded; not among the bases."""
+        from prism_cli.backbones.hub_cache import files_in, pinned_repositories
+
+        pull_encoder(CLIP)
+        first = encoder_folder(CLIP)
+        hub.branches[CLIP.repository]["main"] = "0" * 40
+        pull_encoder(CLIP)
+
+        assert encoder_folder(CLIP) == first and missing_encoders() == (DINO,)
+        assert "flax_model.msgpack" not in files_in(first)
+        assert not list(pinned_repositories())
+
+    def test_a_damaged_encoder(self, hub: Hub, learned: Path) -> None:
+        """What transformers cannot load is a sentence."""
+        for source in (CLIP, DINO):
+            pull_encoder(source)
+        (encoder_folder(DINO) / "config.json").resolve().write_text("{")
+
+        with pytest.raises(EncoderRefused, match="cannot load an encoder"):
+            evaluate(request())
+
+
+def test_the_drawing_settings_are_the_bases_own() -> None:
+    """Unless they are given."""
+    concepts.keep("mydog")
+    plan = prepare_evaluation(request(steps=None, guidance=None))
+
+    assert (plan.sampling.steps, plan.sampling.guidance) == (30, 4.0)
+    assert service.default_list(plan.entry, live=False) is evaluation_prompts.MINI
+    photographic = dataclasses.replace(plan.entry, practice=False)
+    assert service.default_list(photographic, live=True) is evaluation_prompts.LIVE
+    assert service.default_list(photographic, live=False) is evaluation_prompts.OBJECTS

@@ -1,0 +1,63 @@
+"""What a report gathers from an archive of any origin, and the loss curves in it."""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prism_cli import paths
+from prism_cli.registry.archive import pack
+from prism_cli.registry.store import Registry
+from prism_cli.services.concept_archive import CURVE_POINTS, read_curve, written_curve
+from prism_cli.services.evaluation_store import EvaluationStore
+from prism_cli.services.report import gather
+from tests.cli import worlds
+from tests.registry.samples import MANIFEST, MEMBERS
+
+
+@given(st.lists(st.floats(1e-6, 1e3), max_size=CURVE_POINTS))
+def test_a_curve_is_read_as_it_was_written(curve: list[float]) -> None:
+    """To four digits."""
+    assert read_curve(written_curve(curve)) == pytest.approx(curve, rel=1e-3)
+
+
+@given(st.integers(CURVE_POINTS + 1, 5000))
+def test_a_long_curve_is_thinned(count: int) -> None:
+    """Evenly, its ends kept."""
+    points = read_curve(written_curve([float(k) for k in range(count)]))
+
+    assert len(points) == CURVE_POINTS
+    assert (points[0], points[-1]) == (0, pytest.approx(count - 1, rel=1e-3))
+    gaps = [b - a for a, b in pairwise(points)]
+    assert max(gaps) - min(gaps) <= 2 + 1e-3 * count  # of rounding to a point, and to four digits
+
+
+@pytest.mark.parametrize("text", ["", "x y", "1 nan", "inf", 5j])
+def test_what_is_no_curve_is_none(text: object) -> None:
+    assert read_curve(text) == ()
+
+
+def test_metrics_of_another_program() -> None:
+    """An archive may have any metrics, or none; the report shows what it can."""
+    metrics = {
+        "tokens.steps": 20,
+        "tokens.ended": "plateau",
+        "tokens.curve": "1.5 1 0.5",
+        "lora.steps": "many",
+        "lora.curve": "1 0.5",
+    }
+    worlds.keep("mydog", pack(dataclasses.replace(MANIFEST, metrics=metrics), MEMBERS))
+    archive = Registry(paths.concepts_dir()).load("mydog")
+
+    report = gather(archive, EvaluationStore.of(archive), None)
+
+    (curve,) = report.curves
+    assert curve.points == ((0, 1.5), (10, 1.0), (20, 0.5))
+    assert curve.ended == "came to rest after 20 steps"
+    assert report.facts["composed of"] == "cat"
+    assert [caption.text for caption in report.captions] == [p.caption for p in MANIFEST.photos]
+    assert {s.name: (s.value, s.source) for s in report.settings}["steps"] == ("200", "flag")
