@@ -46,6 +46,11 @@ def evaluations_dir() -> Path:
     return data_dir() / "evaluations"
 
 
+def photos_dir() -> Path:
+    """Notes on where the photos of trainings lay; no photo."""
+    return data_dir() / "photos"
+
+
 def hub_cache() -> Path:
     """The Hub's cache, which all tools share; huggingface_hub's own variables move it."""
     environ = os.environ

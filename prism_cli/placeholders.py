@@ -1,4 +1,7 @@
-r"""Concepts in a prompt: ``A [mydog] box``, ``[mydog:0.7]``, ``[mydog:residual:3]``, not ``\[``."""
+r"""Concepts in a prompt: ``A [mydog] box``, ``[mydog:0.7]``, ``[mydog:residual:3]``, not ``\[``.
+
+``[dogwater]`` of a composition stands for its phrase, ``[dogwater:mydog]`` for one of its tokens.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,16 @@ from dataclasses import dataclass
 from prism_cli.errors import PromptRefused
 from prism_cli.names import is_name
 
+RESIDUAL = "residual"
 _TOKEN = re.compile(r"\\([\[\]\\])|\[([^\[\]]*)\]|([\[\]])")
 
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """A concept named in a prompt. weight: of its LoRA, None where the prompt does not say."""
+    """A concept named in a prompt. weight: of its LoRA, None where the prompt does not say.
+
+    part: "target", "residual.<i>", or "target.<concept>" for one token of a composition.
+    """
 
     name: str
     part: str = "target"
@@ -55,6 +62,11 @@ def mentioned(pieces: Sequence[str | Mention]) -> list[str]:
     return list(dict.fromkeys(p.name for p in pieces if isinstance(p, Mention)))
 
 
+def is_part(name: str) -> bool:
+    """Whether ``[composition:name]`` would be read as a token of a composition."""
+    return is_name(name) and name != RESIDUAL and _number(name) is None
+
+
 def _add(pieces: list[str | Mention], text: str) -> None:
     if text and pieces and isinstance(pieces[-1], str):
         pieces[-1] += text
@@ -68,12 +80,15 @@ def _mention(inside: str) -> Mention:
         match rest:
             case []:
                 return Mention(name)
+            case [part] if is_part(part):
+                return Mention(name, f"target.{part}")
             case ["residual", number] if re.fullmatch(r"[0-9]{1,9}", number):
                 return Mention(name, f"residual.{int(number)}")
             case [weight] if (value := _number(weight)) is not None:
                 return Mention(name, weight=value)
     raise PromptRefused(
-        f"[{inside}] in the prompt is not [name], [name:weight] or [name:residual:photo]",
+        f"[{inside}] in the prompt is not [name], [name:weight], [name:residual:photo] "
+        "or [composition:name]",
         hint=r"write \[ and \] for literal brackets",
     )
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import torch
 from hypothesis import strategies as st
 
+from prism_cli.method.composition import Factors
+from prism_cli.placeholders import is_part
 from prism_cli.registry.manifest import (
-    KINDS,
+    COMPOSITION,
+    LEARNED_KINDS,
     OPTION_SOURCES,
     PARAMETERIZATIONS,
     BaseRef,
@@ -42,15 +48,45 @@ loras = st.builds(
 times = st.datetimes().map(lambda moment: f"{moment.replace(microsecond=0).isoformat()}Z")
 
 
+parents = st.builds(
+    Parent,
+    name=names.filter(is_part),
+    learned=st.binary(min_size=6, max_size=6).map(bytes.hex),
+    weight=numbers,
+    rank=st.integers(0, 2),
+    kind=st.sampled_from(LEARNED_KINDS),
+    token_length=st.integers(1, 2),
+)
+
+
+@st.composite
+def some_loras(
+    draw: st.DrawFn, shapes: Mapping[str, tuple[int, int]], all_layers: bool = False
+) -> dict[str, Factors]:
+    """fp64 factors of one rank on some or all of the layers, of (out, in) each."""
+    rank, seed = draw(st.integers(1, 4)), draw(st.integers(0, 999))
+    rng = torch.Generator().manual_seed(seed)
+    taken = [layer for layer in shapes if all_layers or draw(st.booleans())]
+    return {
+        layer: Factors(
+            torch.randn(rank, shapes[layer][1], generator=rng, dtype=torch.float64),
+            torch.randn(shapes[layer][0], rank, generator=rng, dtype=torch.float64),
+        )
+        for layer in taken
+    }
+
+
 @st.composite
 def manifests(draw: st.DrawFn) -> Manifest:
-    """A manifest of any content, whose `members` are not filled in."""
+    """A manifest of any content, a third of a composition; `members` is not filled in."""
+    if draw(st.integers(0, 2)) == 0:
+        return draw(compositions())
     taken = draw(st.lists(photos, max_size=3))
     lengths = st.tuples(*[st.integers(1, 3) for _ in taken])
     kept = draw(encoders) if taken and draw(st.booleans()) else ()
     return Manifest(
         name=draw(names),
-        kind=draw(st.sampled_from(KINDS)),
+        kind=draw(st.sampled_from(LEARNED_KINDS)),
         created=draw(times),
         prism_version=draw(labels),
         base=draw(bases),
@@ -61,9 +97,31 @@ def manifests(draw: st.DrawFn) -> Manifest:
         seed=draw(st.integers(0, 2**64 - 1)),
         photos=tuple(taken),
         metrics=draw(st.dictionaries(texts, numbers | integers | texts, max_size=3)),
-        parents=tuple(
-            draw(st.lists(st.builds(Parent, name=names, sha256=hashes, weight=numbers), max_size=2))
-        ),
+    )
+
+
+@st.composite
+def compositions(draw: st.DrawFn) -> Manifest:
+    """The manifest of a composition, whose LoRA is in its parents' blocks or is not."""
+    taken = draw(st.lists(parents, min_size=1, max_size=3, unique_by=lambda each: each.name))
+    rank = sum(parent.rank for parent in taken)
+    return Manifest(
+        name=draw(names),
+        kind=COMPOSITION,
+        created=draw(times),
+        prism_version=draw(labels),
+        base=draw(bases),
+        token_length=sum(parent.token_length for parent in taken),
+        residual_lengths={},
+        lora=LoraSpec(rank=rank, alpha=rank, targets=("to_q",))
+        if rank
+        else draw(st.none() | loras),
+        options={},
+        seed=0,
+        photos=(),
+        metrics={},
+        phrase=" with ".join(f"[{parent.name}]" for parent in taken),
+        parents=tuple(sorted(taken, key=lambda each: each.name)),
     )
 
 
@@ -75,7 +133,12 @@ def concepts(draw: st.DrawFn) -> tuple[Manifest, dict[str, bytes]]:
     widths = {encoder: draw(st.integers(1, 4)) for encoder in kept}
     members = {
         "tokens.safetensors": safetensors(
-            {f"target.{e}": ("F32", (manifest.token_length, widths[e])) for e in kept}
+            {
+                f"target.{p.name}.{e}": ("F32", (p.token_length, widths[e]))
+                for p in manifest.parents
+                for e in kept
+            }
+            or {f"target.{e}": ("F32", (manifest.token_length, widths[e])) for e in kept}
         )
     }
     if manifest.residual_lengths:

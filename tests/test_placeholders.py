@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from prism_cli.errors import PromptRefused
-from prism_cli.placeholders import Mention, mentioned, parse
+from prism_cli.placeholders import Mention, is_part, mentioned, parse
 from tests.strategies import names
 
 brackets = st.text(st.sampled_from("[]\\:.a0- residul\n\u0663\u00b2"), max_size=40)
@@ -29,6 +29,9 @@ def escaped(text: str) -> str:
         ("[mydog:+2.]", (Mention("mydog", weight=2.0),)),
         ("[mydog:residual:3]", (Mention("mydog", "residual.3"),)),
         ("[mydog:residual:003]", (Mention("mydog", "residual.3"),)),
+        ("[dogwater:mydog]", (Mention("dogwater", "target.mydog"),)),
+        ("[dogwater:target]", (Mention("dogwater", "target.target"),)),
+        ("[dogwater:1e5]", (Mention("dogwater", "target.1e5"),)),
         ("[ mydog ] runs", (Mention("mydog"), " runs")),
         ("[a][b]", (Mention("a"), Mention("b"))),
         ("no concept", ("no concept",)),
@@ -50,10 +53,9 @@ def test_a_prompt_in_pieces(prompt: str, pieces: tuple[str | Mention, ...]) -> N
         "[]",
         "[My Dog]",
         "[mydog:]",
-        "[mydog:much]",
-        "[mydog:nan]",
-        "[mydog:inf]",
-        "[mydog:1e5]",
+        "[mydog:too much]",
+        "[mydog:1.5e5]",
+        "[mydog:Cat]",
         "[mydog:0.7:0.8]",
         "[mydog:residual]",
         "[mydog:residual:]",
@@ -119,6 +121,7 @@ def test_escaped_text_is_read_as_itself(text: str) -> None:
             weight=st.floats(-9, 9, allow_subnormal=False).map(lambda w: round(w, 3)),
         )
         | st.builds(Mention, names, st.integers(0, 99).map("residual.{}".format))
+        | st.builds(Mention, names, names.filter(is_part).map("target.{}".format))
         | st.text(min_size=1),
         min_size=1,
     )
@@ -129,6 +132,8 @@ def test_pieces_survive_being_written_down(pieces: list[str | Mention]) -> None:
     def written(piece: str | Mention) -> str:
         if isinstance(piece, str):
             return escaped(piece)
+        if piece.part.startswith("target."):
+            return f"[{piece.name}:{piece.part.removeprefix('target.')}]"
         if piece.part != "target":
             return f"[{piece.name}:{piece.part.replace('.', ':')}]"
         return f"[{piece.name}]" if piece.weight is None else f"[{piece.name}:{piece.weight:.3f}]"

@@ -7,7 +7,7 @@ exactly target + residual_i, and that of the null prompt is zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -16,6 +16,7 @@ from torch import Generator, Tensor, nn
 
 from prism_cli.backbones.base import Backbone, Conditioning, Prompt, Rows, SamplingPlan, Slot
 from prism_cli.backbones.corruption import NoiseLevel, Parameterization
+from prism_cli.errors import OptionRefused
 
 ENCODER = "toy"
 WORDS = ("with", "a", "photo", "red", "dog", "box")
@@ -128,8 +129,15 @@ class ToyBackbone:
         names = ("unet.denoiser.lora_A.weight", "unet.denoiser.lora_B.weight")
         return {name: f.detach() for name, f in zip(names, self._factors, strict=True)}
 
-    def attach_loras(self, loras: Mapping[str, tuple[Mapping[str, Tensor], float]]) -> None:
-        """Add the weighted products to the map."""
+    def attach_loras(
+        self,
+        loras: Mapping[str, tuple[Mapping[str, Tensor], float]],
+        only_at: Mapping[str, Collection[Slot]] | None = None,
+    ) -> None:
+        """Add the weighted products to the map; a sum of rows has no token of its own."""
+        if only_at is not None:
+            raise OptionRefused("the toy does not attend")
+        self._attached = torch.zeros(CELLS, CELLS)
         for state, weight in loras.values():
             A, B = (state[f"unet.denoiser.lora_{factor}.weight"] for factor in "AB")
             self._attached = self._attached + weight * B @ A

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -143,6 +143,15 @@ class Backbone(Protocol):
         """The factors that `add_lora` injected, under diffusers' key names."""
         ...
 
-    def attach_loras(self, loras: Mapping[str, tuple[Mapping[str, Tensor], float]]) -> None:
-        """Make the model draw with the weighted sum of these LoRAs: name -> (state, weight)."""
+    def attach_loras(
+        self,
+        loras: Mapping[str, tuple[Mapping[str, Tensor], float]],
+        only_at: Mapping[str, Collection[Slot]] | None = None,
+    ) -> None:
+        """Make the model draw with these LoRAs in place of those before: name -> (state, weight).
+
+        Their weighted sum, or with `only_at` each only where a token of its slots attends: then
+        only prompts that are encoded afterwards may be drawn.
+        Raises OptionRefused where a base cannot confine a LoRA, with the reason.
+        """
         ...

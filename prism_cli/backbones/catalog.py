@@ -54,7 +54,10 @@ _MINI = Path(__file__).parents[1] / "bases" / "mini"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseEntry:
-    """A base that can be loaded. size: its resolution in px. previews: prompts, * the concept."""
+    """A base that can be loaded. size: its resolution in px.
+
+    previews: by kind of concept, prompts in which * is it. in_style: how a style is said, likewise.
+    """
 
     id: str
     revision: str
@@ -63,8 +66,10 @@ class BaseEntry:
     parameterization: str
     size: int
     recipe: Recipe
-    previews: tuple[str, ...]
+    previews: Mapping[str, tuple[str, ...]]
+    in_style: str
     practice: bool = False  # the embedded base, which knows no photographs
+    mixed: str = ""  # why a LoRA cannot be confined to its token here, where it cannot
 
 
 def resolve(base: str | None) -> BaseEntry:
@@ -273,7 +278,9 @@ def _entry(base_id: str, folder: Path, revision: str = "", *, practice: bool = F
         size=size,
         recipe=family.recipe,
         previews=family.previews,
+        in_style=family.in_style,
         practice=practice,
+        mixed=family.mixed,
     )
 
 

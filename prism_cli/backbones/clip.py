@@ -75,7 +75,7 @@ class Clip:
         largest id for it, which is an added token's.
         Raises PromptRefused when a prompt is longer than the encoder's context.
         """
-        layouts = [splice.lay_out(self.tokenizer, prompt, rows, self.name) for prompt in prompts]
+        layouts = [self.lay_out(prompt, rows) for prompt in prompts]
         ids = splice.input_ids(layouts, filler=self.tokenizer.pad_token_id).to(self.encoder.device)
         with splice.rows_spliced(self.encoder.get_input_embeddings(), layouts, rows, self.name):
             output = self.encoder(ids, output_hidden_states=True)
@@ -85,6 +85,10 @@ class Clip:
         return Reading(
             last, output.hidden_states[-2], last[each.to(last.device), end.to(last.device)]
         )
+
+    def lay_out(self, prompt: Prompt, rows: Rows) -> splice.Layout:
+        """The prompt as it is read, as long as the context; PromptRefused if it is longer."""
+        return splice.lay_out(self.tokenizer, prompt, rows, self.name)
 
     def word_rows(self, text: str) -> Tensor:
         """The frozen input-embedding rows of `text`: (m, d)."""

@@ -26,7 +26,22 @@ FLUX_RECIPE = Recipe(
     drawing=DrawingOptions(steps=28, guidance=3.5),
 )
 
-_PHOTOS = ("a photo of *", "* on a beach", "* in the snow", "a painting of *")
+MIXED = (
+    "its layers read words and picture together, and after the first of them no place in the "
+    "prompt is one token's alone"
+)
+
+# By kind of concept. A style is shown on things that it was not learned from, and so is an action.
+_PREVIEWS = {
+    "subject": ("a photo of *", "* on a beach", "* in the snow", "a painting of *"),
+    "style": (
+        "a cat in the style of *",
+        "a house in the style of *",
+        "a tree in the style of *",
+        "a city in the style of *",
+    ),
+    "action": ("a man *", "a woman *", "a dog *", "a robot *"),
+}
 _STABLE_DIFFUSION = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
 
 
@@ -35,9 +50,11 @@ class Family:
     """What the bases of one pipeline class have in common.
 
     parts: the folders that are loaded. size: the resolution in px, where the UNet's config does not
-    say it. parameterization: likewise, where the scheduler's does not. previews: prompts, * is the
-    concept. on_cpu: what it takes without a GPU, where that is too much for most machines.
-    quantized: the parts that bitsandbytes can quantize.
+    say it. parameterization: likewise, where the scheduler's does not. previews: by kind of
+    concept, prompts in which * is the concept. in_style: how a style is said, likewise. on_cpu:
+    what it takes without a GPU, where that is too much for most machines. quantized: the parts that
+    bitsandbytes can quantize. mixed: why a LoRA cannot be confined to where its token attends,
+    where it cannot.
     """
 
     adapter: str  # "module:Class"
@@ -45,9 +62,11 @@ class Family:
     recipe: Recipe = field(default_factory=Recipe)
     size: int | None = None
     parameterization: str | None = None
-    previews: tuple[str, ...] = _PHOTOS
+    previews: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _PREVIEWS)
+    in_style: str = "in the style of *"
     on_cpu: str = ""
     quantized: tuple[str, ...] = ()
+    mixed: str = ""
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -70,6 +89,7 @@ FAMILIES: Mapping[str, Family] = {
         # 4 bytes for each of the weights that are counted below.
         on_cpu="its 16.9 billion weights take 67 GB of memory there",
         quantized=("text_encoder_2", "transformer"),
+        mixed=MIXED,
     ),
 }
 
@@ -77,12 +97,17 @@ MINI = Family(
     adapter="prism_cli.backbones.unet:UNetBackbone",
     parts=_STABLE_DIFFUSION,
     recipe=MINI_RECIPE,
-    previews=(
-        "a * on a red background",
-        "a * in the desert",
-        "a * at night",
-        "a small * in the snow",
-    ),
+    previews={
+        "subject": (
+            "a * on a red background",
+            "a * in the desert",
+            "a * at night",
+            "a small * in the snow",
+        ),
+        "style": ("a cat in * style", "a house in * style", "a car in * style", "a dog in * style"),
+        "action": ("a cat *", "a dog *", "a robot *", "a bear *"),
+    },
+    in_style="in * style",  # as its captions say it
 )
 
 

@@ -7,7 +7,7 @@ the transformer's packed tokens are seen in this module only.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,11 +21,13 @@ from torch import Generator, Tensor, nn
 from transformers import CLIPTextModel, T5EncoderModel, T5TokenizerFast
 
 from prism_cli.backbones import fitting, lora, splice
-from prism_cli.backbones.base import Conditioning, Prompt, Rows, SamplingPlan
+from prism_cli.backbones.base import Conditioning, Prompt, Rows, SamplingPlan, Slot
 from prism_cli.backbones.catalog import pixels_per_cell
 from prism_cli.backbones.clip import Clip
 from prism_cli.backbones.corruption import NoiseLevel, Parameterization
+from prism_cli.backbones.families import MIXED
 from prism_cli.backbones.loading import loading
+from prism_cli.errors import OptionRefused
 from prism_cli.runtime import Runtime
 
 CLIP_L, T5_XXL = "clip_l", "t5"  # the keys diffusers' training scripts keep embeddings under
@@ -323,8 +325,16 @@ class FluxBackbone:
         """See `Backbone.lora_state`."""
         return lora.extract(self.transformer, lora.TRANSFORMER)
 
-    def attach_loras(self, loras: Mapping[str, tuple[Mapping[str, Tensor], float]]) -> None:
-        """See `Backbone.attach_loras`."""
+    def attach_loras(
+        self,
+        loras: Mapping[str, tuple[Mapping[str, Tensor], float]],
+        only_at: Mapping[str, Collection[Slot]] | None = None,
+    ) -> None:
+        """See `Backbone.attach_loras`; a LoRA cannot be confined here (`families.MIXED`)."""
+        if only_at is not None:
+            raise OptionRefused(
+                f"FLUX.1 cannot confine a LoRA to its token: {MIXED}", hint="use --method sum"
+            )
         lora.attach(self.transformer, loras, self.lora_targets(), lora.TRANSFORMER)
         fitting.compile_blocks(self.transformer, self.runtime)
 

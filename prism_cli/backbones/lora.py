@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import cast_adapter_dtype
 from torch import Generator, Tensor, nn
 
@@ -58,19 +59,24 @@ def attach(
 ) -> None:
     """Draw with the sum of these LoRAs, each times its weight; peft adds the deltas exactly.
 
+    They take the place of those that were attached before.
     prefix: what stands before the layers' names in the states' keys.
     Raises BaseMismatch for a factor of a layer that the denoiser does not have, or of its size.
     """
+    before = [name for name in getattr(denoiser, "peft_config", ()) if name != TRAINED]
+    if before:
+        denoiser.delete_adapters(before)
     layers = {
         name: module
         for name, module in denoiser.named_modules()
-        if isinstance(module, nn.Linear) and any(f".{name}".endswith(f".{t}") for t in targets)
+        if isinstance(module, nn.Linear | LoraLayer)
+        and any(f".{name}".endswith(f".{t}") for t in targets)
     }
     for name, (state, _) in loras.items():
         _check_fits(name, state, layers, prefix)
     # Not under the concepts' own names: peft keeps adapters in a torch ModuleDict, which refuses
     # those of its own attributes, such as "pop" or "train".
-    adapters = {f"concept{k}": lora for k, lora in enumerate(loras.values())}
+    adapters = {adapter_name(k): lora for k, lora in enumerate(loras.values())}
     for name, (state, _) in adapters.items():
         factors = {key.removeprefix(prefix): factor for key, factor in state.items()}
         rank = next(f.shape[0] for key, f in factors.items() if ".lora_A." in key)
@@ -84,8 +90,16 @@ def attach(
         denoiser.requires_grad_(False)
 
 
+def adapter_name(k: int) -> str:
+    """What peft knows the k-th attached LoRA by."""
+    return f"concept{k}"
+
+
 def _check_fits(
-    concept: str, state: Mapping[str, Tensor], layers: Mapping[str, nn.Linear], prefix: str
+    concept: str,
+    state: Mapping[str, Tensor],
+    layers: Mapping[str, nn.Linear | LoraLayer],
+    prefix: str,
 ) -> None:
     for key, factor in state.items():
         layer, _, end = key.removeprefix(prefix).rpartition(".lora_")

@@ -18,6 +18,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from prism_cli.backbones.base import Conditioning, Prompt, Rows
 from prism_cli.backbones.clip import Clip
+from prism_cli.backbones.confinement import confined_to
 from prism_cli.backbones.loading import loading
 from prism_cli.backbones.unet import CLIP_L, UNetBackbone, load_denoiser
 from prism_cli.runtime import Runtime
@@ -101,16 +102,18 @@ class SDXLBackbone(UNetBackbone):
             embeds = embeds.masked_fill(null[:, None, None], 0.0)
             pooled = pooled.masked_fill(null[:, None], 0.0)
         both = {"embeds": embeds, "pooled": pooled}
-        return Conditioning({k: v.to(self.device, self.dtype) for k, v in both.items()})
+        tensors = {k: v.to(self.device, self.dtype) for k, v in both.items()}
+        return self._with_places(tensors, prompts, rows)
 
     def _forward(self, z_t: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
         added = {"text_embeds": cond.tensors["pooled"], "time_ids": self._time_ids(z_t)}
-        predicted: Tensor = self.unet(
-            z_t.to(self.dtype),
-            t,
-            encoder_hidden_states=cond.tensors["embeds"],
-            added_cond_kwargs=added,
-        ).sample
+        with confined_to(self._confined, cond, z_t):
+            predicted: Tensor = self.unet(
+                z_t.to(self.dtype),
+                t,
+                encoder_hidden_states=cond.tensors["embeds"],
+                added_cond_kwargs=added,
+            ).sample
         return predicted.float()
 
     def _time_ids(self, z_t: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from torch import Generator, Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from prism_cli.backbones import fitting, lora
-from prism_cli.backbones.base import Conditioning, Prompt, Rows, SamplingPlan
+from prism_cli.backbones.base import Conditioning, Prompt, Rows, SamplingPlan, Slot
 from prism_cli.backbones.catalog import pixels_per_cell
 from prism_cli.backbones.clip import Clip
+from prism_cli.backbones.confinement import Confinement, confined_to
 from prism_cli.backbones.corruption import NoiseLevel, Parameterization
 from prism_cli.backbones.loading import loading
+from prism_cli.errors import OptionRefused
 from prism_cli.runtime import Runtime
 
 # The key other tools use for CLIP-L's rows. Stable Diffusion 2.1's one encoder, CLIP-H, has it too:
@@ -52,6 +54,7 @@ class UNetBackbone:
         self.clips = [clip.frozen(runtime) for clip in clips]  # in the order of `encoders`
         self.unet = fitting.fitted_denoiser(unet.to(runtime.dtype), runtime)
         self.vae = fitting.fitted_vae(vae, runtime)
+        self._confined: Confinement | None = None
         self._alphas_cumprod = scheduler.alphas_cumprod.double()
         self._scale = pixels_per_cell(vae.config)
         self.size_multiple = self._scale * 2 ** (len(unet.config.block_out_channels) - 1)
@@ -100,7 +103,7 @@ class UNetBackbone:
         """See `Backbone.encode_text`: the encoder's last hidden states."""
         (clip,) = self.clips
         embeds = clip.read(prompts, rows).last  # (B, L, d)
-        return Conditioning({"embeds": embeds.to(self.device, self.dtype)})
+        return self._with_places({"embeds": embeds.to(self.device, self.dtype)}, prompts, rows)
 
     def word_rows(self, text: str) -> dict[str, Tensor]:
         """See `Backbone.word_rows`."""
@@ -139,7 +142,10 @@ class UNetBackbone:
 
     def _forward(self, z_t: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
         embeds = cond.tensors["embeds"]
-        predicted: Tensor = self.unet(z_t.to(self.dtype), t, encoder_hidden_states=embeds).sample
+        with confined_to(self._confined, cond, z_t):
+            predicted: Tensor = self.unet(
+                z_t.to(self.dtype), t, encoder_hidden_states=embeds
+            ).sample
         return predicted.float()
 
     def initial_noise(self, size: tuple[int, int], seeds: Sequence[int]) -> Tensor:
@@ -182,10 +188,32 @@ class UNetBackbone:
         """See `Backbone.lora_state`."""
         return lora.extract(self.unet)
 
-    def attach_loras(self, loras: Mapping[str, tuple[Mapping[str, Tensor], float]]) -> None:
+    def attach_loras(
+        self,
+        loras: Mapping[str, tuple[Mapping[str, Tensor], float]],
+        only_at: Mapping[str, Collection[Slot]] | None = None,
+    ) -> None:
         """See `Backbone.attach_loras`."""
+        if self._confined is not None:
+            self._confined.release()
+            self._confined = None
         lora.attach(self.unet, loras, self.lora_targets())
+        if only_at is not None:
+            if self.runtime.compiled:
+                raise OptionRefused(
+                    "compiled blocks cannot confine a LoRA to its token", hint="leave out --compile"
+                )
+            self._confined = Confinement(self.unet, [only_at[name] for name in loras])
         fitting.compile_blocks(self.unet, self.runtime)
+
+    def _with_places(
+        self, tensors: dict[str, Tensor], prompts: Sequence[Prompt], rows: Rows
+    ) -> Conditioning:
+        """The condition, and where each confined LoRA's tokens stand in it, if any is confined."""
+        if self._confined is None:
+            return Conditioning(tensors)
+        layouts = [[clip.lay_out(prompt, rows) for prompt in prompts] for clip in self.clips]
+        return Conditioning({**tensors, "places": self._confined.places(layouts).to(self.device)})
 
 
 def load_denoiser(

@@ -73,7 +73,8 @@ def show_command(name: ConceptName, json: JsonFlag = False, quiet: QuietFlag = F
         return
     render.facts(listing.described(entry, archive.manifest))
     _show_preview(archive)
-    render.hint(f'draw it with: prism gen "A [{name}] box"')
+    shown = f"[{name}]" if archive.manifest.parents else f"A [{name}] box"
+    render.hint(f'draw it with: prism gen "{shown}"')
 
 
 @app.command("rm")

@@ -26,7 +26,7 @@ PhotosOption = Annotated[
     typer.Option(
         "--photos",
         metavar="FOLDER",
-        help="The photos it was learned from; others of the same there are the held-out ones.",
+        help="The photos it was learned from, else where they were; others there are held out.",
     ),
 ]
 PromptsOption = Annotated[

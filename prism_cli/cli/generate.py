@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,13 @@ from prism_cli.cli.options import (
 from prism_cli.cli.planning import look_ahead
 from prism_cli.cli.progress import progress
 from prism_cli.errors import Interrupted
+
+
+class DrawingMethod(StrEnum):
+    """How the LoRAs of several concepts act together."""
+
+    SUM = "sum"
+    PER_TOKEN = "per-token"
 
 
 @app.command("generate", hidden=True)
@@ -56,6 +64,12 @@ def gen_command(
         float | None,
         typer.Option(min=-10, max=10, help="LoRA weight, where the prompt gives none; else 1."),
     ] = None,
+    method: Annotated[
+        DrawingMethod | None,
+        typer.Option(
+            help="Add up the LoRAs of several concepts, or keep each to where its token attends."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="PATH", help="A .png file, or a folder.")
     ] = None,
@@ -80,7 +94,8 @@ def gen_command(
     r"""Draw pictures, with concepts in them.
 
     \[name] in the prompt is a concept, \[name:0.7] sets the weight of its LoRA, and
-    \[name:residual:0] is what its first photo held besides it. A backslash makes a plain bracket.
+    \[name:residual:0] is what its first photo held besides it. Of a composition, \[name] is all of
+    it and \[name:part] one of its concepts. A backslash makes a plain bracket.
     """
     render.use(json=json, quiet=quiet)
     ahead = None
@@ -100,6 +115,7 @@ def gen_command(
         negative=negative,
         size=None if size is None else _size(size),
         scale=scale,
+        method=method,
         out=out,
         base=base,
         replay=replay,

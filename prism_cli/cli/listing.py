@@ -139,7 +139,8 @@ def described(entry: Entry, manifest: Manifest) -> dict[str, str]:
     lora = manifest.lora
     return {
         "name": entry.name,
-        "kind": manifest.kind,
+        "kind": _kind(manifest),
+        **({"phrase": manifest.phrase} if manifest.parents else {}),
         "file": f"{entry.path} ({render.size(entry.size)})",
         "created": f"{manifest.created} by prism {manifest.prism_version}",
         "base": f"{manifest.base.id}, revision {manifest.base.revision}",
@@ -150,9 +151,25 @@ def described(entry: Entry, manifest: Manifest) -> dict[str, str]:
         "seed": str(manifest.seed),
         "photos": "\n".join(
             f"{photo.sha256[:12]}  {' '.join(photo.caption.split())}" for photo in manifest.photos
-        ),
-        **({"parents": ", ".join(p.name for p in manifest.parents)} if manifest.parents else {}),
-    }
+        )
+        or "none",
+    } | (
+        {
+            "parents": "\n".join(
+                f"{p.name}  {p.learned}  {p.kind}, weight {p.weight:g}"
+                + (f", {p.rank} of the LoRA's rows" if p.rank else "")
+                for p in manifest.parents
+            )
+        }
+        if manifest.parents
+        else {}
+    )
+
+
+def _kind(manifest: Manifest) -> str:
+    """What a concept is; a composition, and of what."""
+    names = ", ".join(parent.name for parent in manifest.parents)
+    return f"{manifest.kind} of {names}" if names else manifest.kind
 
 
 def _stage(metrics: Mapping[str, float | int | str], stage: str) -> str:
@@ -207,7 +224,7 @@ def _cells(entry: Entry) -> tuple[str, ...]:
         return (entry.name, "unusable", "", "", render.size(entry.size), "")
     return (
         entry.name,
-        manifest.kind,
+        _kind(manifest),
         render.printable(manifest.base.id),
         str(len(manifest.photos)),
         render.size(entry.size),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Annotated
 
 import typer
@@ -21,11 +22,30 @@ def complete_concept(incomplete: str) -> list[str]:
 
 
 def complete_prompt(incomplete: str) -> list[str]:
-    """The prompt so far with its open bracket completed: ``A [my`` gives ``A [mydog]``."""
+    """The prompt so far with its open bracket completed: ``A [my`` gives ``A [mydog]``.
+
+    After a composition's name and a colon, with one of its tokens.
+    """
     before, bracket, begun = incomplete.rpartition("[")
     if not bracket or "]" in begun:
         return []
+    name, colon, part = begun.partition(":")
+    if colon:
+        return [f"{before}[{name}:{each}]" for each in _parents(name) if each.startswith(part)]
     return [f"{before}[{name}]" for name in complete_concept(begun)]
+
+
+def _parents(name: str) -> list[str]:
+    """What a composition is of; empty for what is none, or cannot be read."""
+    from prism_cli import paths
+    from prism_cli.errors import PrismError
+    from prism_cli.registry.store import Registry
+
+    try:
+        manifest = Registry(paths.concepts_dir()).entry(name).manifest
+    except PrismError:
+        return []
+    return [parent.name for parent in manifest.parents] if manifest else []
 
 
 def complete_base(incomplete: str) -> list[str]:
@@ -68,3 +88,14 @@ BaseOption = Annotated[
         autocompletion=complete_base,
     ),
 ]
+
+
+def numbers(text: str, option: str) -> tuple[float, ...]:
+    """Numbers with commas between them: ``1,0.8``."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if not values or not all(map(isfinite, values)):
+        raise typer.BadParameter(f"{text!r} is not numbers such as 1,0.8", param_hint=f"'{option}'")
+    return values

@@ -177,7 +177,7 @@ def plan(planned: Plan) -> None:
             "archive": f"{planned.path} (at most {size(planned.archive_size)})",
             "photos": f"{planned.photos_used} used, {planned.photos_left_out} left out",
             "steps": ", ".join(f"{k} up to {v}" for k, v in planned.steps.items()),
-            **_fit(planned.fit),
+            **fit_facts(planned.fit),
         }
     )
     hint("nothing was written; the same command without --dry-run does it")
@@ -192,13 +192,13 @@ def drawing_plan(planned: DrawingPlan) -> None:
         {
             "pictures": "\n".join(str(path) for path in planned.paths),
             "steps": f"{planned.steps} at guidance {planned.guidance:g}",
-            **_fit(planned.fit),
+            **fit_facts(planned.fit),
         }
     )
     hint("nothing was written; the same command without --dry-run does it")
 
 
-def _fit(fit: Fit) -> dict[str, str]:
+def fit_facts(fit: Fit) -> dict[str, str]:
     """How a base is fitted to the machine, phase by phase, and why."""
     width, height = fit.size
     phases = ", ".join(f"{name} {size(count)}" for name, count in fit.phases.items())

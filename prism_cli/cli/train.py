@@ -35,6 +35,14 @@ class Crop(StrEnum):
     RANDOM = "random"
 
 
+class Kind(StrEnum):
+    """What is learned: a thing, a way to draw, or something done."""
+
+    SUBJECT = "subject"
+    STYLE = "style"
+    ACTION = "action"
+
+
 def _method(flag: str, setting: str, text: str) -> Any:
     low, high = limits(setting)
     text = f"{text} ({low:.7g} to {high:.7g})."
@@ -53,6 +61,9 @@ def train_command(
     class_word: Annotated[
         str | None, typer.Option("--class", metavar="WORD", help="Start the target as this word.")
     ] = None,
+    kind: Annotated[
+        Kind, typer.Option(help="What the photos share; it picks the prompts of the preview.")
+    ] = Kind.SUBJECT,
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="The same one gives the same concept.")
     ] = 0,
@@ -149,6 +160,7 @@ def train_command(
         name=name,
         base=base,
         class_word=class_word,
+        kind=kind,
         seed=seed,
         crop="random" if crop is Crop.RANDOM else "center",
         crops=crops,

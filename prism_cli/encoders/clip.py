@@ -37,12 +37,19 @@ class ClipEncoder:
             CLIPTokenizer.from_pretrained(folder, **local),
         )
 
+    @property
+    def scale(self) -> float:
+        """What CLIP multiplies cosines by, for the softmax over texts."""
+        return float(self.model.logit_scale.detach().exp())
+
     @torch.no_grad()
     def see(self, pictures: Sequence[Image.Image]) -> Tensor:
         """See `ImageEncoder.see`."""
         seen = []
         for part in parts(pictures):
-            x = self.pixels(list(pictures[part]), return_tensors="pt")["pixel_values"]
+            x = self.pixels([p.convert("RGB") for p in pictures[part]], return_tensors="pt")[
+                "pixel_values"
+            ]
             seen.append(self.model.get_image_features(x.to(self.model.device)).pooler_output.cpu())
         return functional.normalize(torch.cat(seen), dim=-1)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from prism_cli.registry.container import LORA, PREVIEW, RESIDUALS, TOKENS
-from prism_cli.registry.manifest import ENCODER, LoraSpec, Manifest
+from prism_cli.registry.manifest import ENCODER, LoraSpec, Manifest, Parent
 from prism_cli.registry.refusals import PreviewRefused, TensorsRefused
 from prism_cli.registry.safetensors_header import TensorInfo, read_header
 
@@ -23,7 +23,11 @@ def check_contents(manifest: Manifest, members: Mapping[str, bytes]) -> None:
 
     Raises `TensorsRefused` or `PreviewRefused`, which says what is wrong.
     """
-    widths = _check_tokens(read_header(members[TOKENS], TOKENS), manifest.token_length)
+    tokens = read_header(members[TOKENS], TOKENS)
+    if manifest.parents:
+        widths = _check_composed_tokens(tokens, manifest.parents)
+    else:
+        widths = _check_tokens(tokens, manifest.token_length)
     if (RESIDUALS in members) != bool(manifest.residual_lengths):
         raise TensorsRefused(f"the manifest and {RESIDUALS} differ on whether residuals are kept")
     if RESIDUALS in members:
@@ -45,6 +49,28 @@ def _check_tokens(tensors: Mapping[str, TensorInfo], length: int) -> dict[str, i
         if prefix != "target" or not re.fullmatch(ENCODER, encoder):
             raise TensorsRefused(f"{TOKENS}: {key!r} is not the target of an encoder")
         widths[encoder] = _rows(TOKENS, key, tensor, length)
+    if not widths:
+        raise TensorsRefused(f"{TOKENS}: it has no target")
+    return widths
+
+
+def _check_composed_tokens(
+    tensors: Mapping[str, TensorInfo], parents: Sequence[Parent]
+) -> dict[str, int]:
+    """Check for a ``target.<concept>.<encoder>`` of each parent and encoder; returns d of each."""
+    lengths = {parent.name: parent.token_length for parent in parents}
+    widths: dict[str, int] = {}
+    for key, tensor in tensors.items():
+        prefix, concept, encoder = [*key.split(".", 2), "", ""][:3]
+        if prefix != "target" or concept not in lengths or not re.fullmatch(ENCODER, encoder):
+            raise TensorsRefused(f"{TOKENS}: {key!r} is not a parent's target of an encoder")
+        width = _rows(TOKENS, key, tensor, lengths[concept])
+        if widths.setdefault(encoder, width) != width:
+            raise TensorsRefused(f"{TOKENS}: the targets of {encoder!r} differ in width")
+    for concept in lengths:
+        for encoder in widths:
+            if f"target.{concept}.{encoder}" not in tensors:
+                raise TensorsRefused(f"{TOKENS}: 'target.{concept}.{encoder}' is missing")
     if not widths:
         raise TensorsRefused(f"{TOKENS}: it has no target")
     return widths

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from prism_cli import placeholders
+from prism_cli.errors import PromptRefused
 from prism_cli.names import is_name
 from prism_cli.registry import strict_json
 from prism_cli.registry.fields import Fields, Scalar, is_integer
@@ -21,12 +23,15 @@ from prism_cli.registry.refusals import ManifestRefused, NewerFormat
 FORMAT = 1
 MAX_BYTES = 4 * 2**20
 
-KINDS = ("subject", "style", "action")
+LEARNED_KINDS = ("subject", "style", "action")
+COMPOSITION = "composition"
+KINDS = (*LEARNED_KINDS, COMPOSITION)
 PARAMETERIZATIONS = ("eps", "v", "flow")
 OPTION_SOURCES = ("flag", "file", "default")
 
 ENCODER = r"[a-z0-9][a-z0-9_]*"  # a text encoder's name, also part of a tensor's
 _SHA256 = r"[0-9a-f]{64}"
+_LEARNED = r"[0-9a-f]{12}"  # a digest of what was learned, as pictures carry it
 _TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
 
 Document = dict[str, object]
@@ -72,11 +77,19 @@ class PhotoRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parent:
-    """A concept that this one was composed from: the SHA-256 of its archive, and its weight."""
+    """A concept that this one was composed from.
+
+    learned: a digest of its tensors. weight: of its LoRA in the sum. rank: how many of the merged
+    LoRA's rows are its own; 0 where it has none, or where no parent's can be told apart any more.
+    token_length: rows of its target in each encoder.
+    """
 
     name: str
-    sha256: str
+    learned: str
     weight: float
+    rank: int
+    kind: str
+    token_length: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +106,8 @@ class Manifest:
 
     created: UTC, as ``2026-01-31T12:00:00Z``. token_length: n, rows of the target in each encoder.
     residual_lengths: encoder -> m_i, one per photo; empty where no residuals are kept.
+    phrase: what a composition's own name stands for in a prompt; empty for what was learned.
+    parents: of a composition, in the order of their names, which is that of their rows in the LoRA.
     members: filled when the archive is packed.
     """
 
@@ -108,6 +123,7 @@ class Manifest:
     seed: int
     photos: tuple[PhotoRecord, ...]
     metrics: Mapping[str, float | int | str]
+    phrase: str = ""
     parents: tuple[Parent, ...] = ()
     members: Mapping[str, MemberRecord] = field(default_factory=dict)
 
@@ -163,6 +179,7 @@ def from_document(document: Document) -> Manifest:
         seed=fields.integer("seed", least=0),
         photos=_photos(fields),
         metrics=_metrics(fields),
+        phrase=fields.text("phrase"),
         parents=_parents(fields),
         members=_members(fields),
     )
@@ -235,9 +252,12 @@ def _parents(fields: Fields) -> tuple[Parent, ...]:
     parents = fields.array("parents")
     return tuple(
         Parent(
-            name=each.text("name", bool, "a name"),
-            sha256=each.text("sha256", _is_sha256, "a SHA-256"),
+            name=each.text("name", is_name, "a name a concept can have"),
+            learned=each.text("learned", _is_learned, "a digest of 12 hexadecimal digits"),
             weight=each.number("weight"),
+            rank=each.integer("rank", least=0),
+            kind=each.one_of("kind", LEARNED_KINDS),
+            token_length=each.integer("token_length", least=1),
         )
         for _, each in parents.objects(_keys(Parent))
     )
@@ -266,11 +286,52 @@ def _contradictions(manifest: Manifest) -> list[str]:
             )
     if manifest.lora is not None and manifest.lora.alpha != manifest.lora.rank:
         found.append(f"lora.alpha is {manifest.lora.alpha}, not its rank {manifest.lora.rank}")
+    return found + (_miscomposed(manifest) if manifest.parents else _not_composed(manifest))
+
+
+def _not_composed(manifest: Manifest) -> list[str]:
+    """Find what only a composition may have."""
+    found = []
+    if manifest.kind == COMPOSITION:
+        found.append("kind is 'composition', and there are no parents")
+    if manifest.phrase:
+        found.append("phrase is of a composition, and there are no parents")
+    return found
+
+
+def _miscomposed(manifest: Manifest) -> list[str]:
+    """Find what parents and the rest of a composition's manifest contradict."""
+    parents, found = manifest.parents, []
+    names = [parent.name for parent in parents]
+    if manifest.kind != COMPOSITION:
+        found.append(f"kind is {manifest.kind!r}, and there are parents")
+    if names != sorted(set(names)):
+        found.append("parents are not in the order of their names, or one is there twice")
+    if manifest.residual_lengths:
+        found.append("residual_lengths are of photos, and a composition has none")
+    if manifest.token_length != sum(parent.token_length for parent in parents):
+        found.append(f"token_length is {manifest.token_length}, not the sum of its parents'")
+    rank = manifest.lora.rank if manifest.lora else 0
+    if sum(parent.rank for parent in parents) not in {0, rank}:
+        found.append(f"the parents' ranks do not add up to the LoRA's {rank}")
+    try:
+        named = placeholders.parse(manifest.phrase)
+    except PromptRefused as error:
+        return [*found, f"phrase cannot be read: {error.message}"]
+    mentions = [piece for piece in named if not isinstance(piece, str)]
+    if not mentions or any(piece != placeholders.Mention(piece.name) for piece in mentions):
+        found.append("phrase does not name parents by their names alone")
+    for name in sorted({piece.name for piece in mentions} - set(names)):
+        found.append(f"phrase names {name!r}, which is no parent")
     return found
 
 
 def _is_sha256(text: str) -> bool:
     return re.fullmatch(_SHA256, text) is not None
+
+
+def _is_learned(text: str) -> bool:
+    return re.fullmatch(_LEARNED, text) is not None
 
 
 def _is_time(text: str) -> bool:

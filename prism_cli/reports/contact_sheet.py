@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -44,4 +44,24 @@ def contact_sheet(
         sheet.paste(as_tile(picture, tile), (x, y))
         if captions:
             pen.text((x + 2, y + height + 3), captions[k], fill=_INK, font=font)
+    return sheet
+
+
+def grid(columns: Mapping[str, Sequence[Image.Image]], tile: int = 192) -> Image.Image:
+    """Columns of pictures from the top, each under its name; a short one ends early.
+
+    Raises ValueError when there is no picture.
+    """
+    if not any(columns.values()):
+        raise ValueError("a grid needs a picture")
+    tiles = {name: [as_tile(p, tile) for p in each] for name, each in columns.items()}
+    height = max(sum(t.height + _GAP for t in each) for each in tiles.values())
+    sheet = Image.new("RGB", (len(tiles) * (tile + _GAP) + _GAP, _CAPTION + height + _GAP), _PAPER)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
+    for k, (name, each) in enumerate(tiles.items()):
+        x, y = _GAP + k * (tile + _GAP), _CAPTION + _GAP
+        pen.text((x + 2, 4), name, fill=_INK, font=font)
+        for one in each:
+            sheet.paste(one, (x, y))
+            y += one.height + _GAP
     return sheet

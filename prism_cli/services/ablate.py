@@ -28,7 +28,7 @@ from prism_cli.services.evaluation_draws import Job, draw_groups, groups_of
 from prism_cli.services.events import Note, OnEvent, ignore
 from prism_cli.services.judges import Judges, judges_for
 from prism_cli.services.prepare import Prepared, TrainRequest, prepare
-from prism_cli.services.reference_photos import find_photos
+from prism_cli.services.references import match_photos
 from prism_cli.services.scoring import seen_by
 from prism_cli.services.train import fitted, learn
 from prism_cli.settings import checked
@@ -255,7 +255,7 @@ def _finish(
         )
         backbone = load_to_draw(study.entry, sampling, study.runtime, on_event)
         draw_groups(backbone, tokens, unpack_lora(archive), (), (group,), job, on_event)
-        photos = find_photos(cell.folder, archive.manifest, study.entry.size, ignore)
+        photos = match_photos(archive.manifest, cell.folder, study.entry.size, ignore)
         name, reader = judges.alignment
         texts = [prompt.text(request.class_word) for prompt in study.prompts.prompts]
         aligned = alignment(seen_by(reader, group, Path(place)), reader.read(texts))

@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from prism_cli import __version__
-from prism_cli.backbones.base import Backbone
+from prism_cli.backbones.base import Backbone, Rows, Slot
 from prism_cli.errors import BaseMismatch
 from prism_cli.method.tokens import ConceptTokens
 from prism_cli.registry.archive import Archive, pack
@@ -31,7 +31,7 @@ def pack_concept(
     tokens, recipe = trained.tokens, prepared.settings.recipe
     manifest = Manifest(
         name=prepared.name,
-        kind="subject",
+        kind=prepared.request.kind,
         created=created,
         prism_version=__version__,
         base=BaseRef(
@@ -95,7 +95,7 @@ def read_curve(text: object) -> tuple[float, ...]:
 
 
 def unpack_tokens(archive: Archive) -> ConceptTokens:
-    """The learned rows of an archive that was read, hence verified."""
+    """The learned rows of an archive that was read, hence verified; not of a composition."""
     target = load(archive.members["tokens.safetensors"])
     residuals: Mapping[str, Tensor] = {}
     if "residuals.safetensors" in archive.members:
@@ -111,14 +111,30 @@ def unpack_tokens(archive: Archive) -> ConceptTokens:
     )
 
 
-def check_tokens_fit(tokens: ConceptTokens, backbone: Backbone) -> None:
+def unpack_rows(archive: Archive) -> Rows:
+    """The learned rows under the slots that stand for them; of a composition, each parent's."""
+    if not archive.manifest.parents:
+        return unpack_tokens(archive).rows()
+    name, rows = archive.manifest.name, dict[Slot, dict[str, Tensor]]()
+    for key, matrix in load(archive.members["tokens.safetensors"]).items():
+        _, concept, encoder = key.split(".", 2)
+        rows.setdefault(part_slot(name, concept), {})[encoder] = matrix
+    return rows
+
+
+def part_slot(composition: str, parent: str) -> Slot:
+    """The place of one parent's target in a prompt: ``[composition:parent]``."""
+    return Slot(composition, f"target.{parent}")
+
+
+def check_rows_fit(concept: str, rows: Rows, backbone: Backbone) -> None:
     """Raise BaseMismatch unless the rows belong to the base's encoders and have their widths."""
     vocabulary = backbone.vocabulary()
-    for rows in (tokens.target, *tokens.residuals):
-        widths = {encoder: matrix.shape[1] for encoder, matrix in rows.items()}
+    for each in rows.values():
+        widths = {encoder: matrix.shape[1] for encoder, matrix in each.items()}
         if widths != {encoder: words.shape[1] for encoder, words in vocabulary.items()}:
             raise BaseMismatch(
-                f"the tokens of {tokens.concept!r} do not fit this base's text encoders",
+                f"the tokens of {concept!r} do not fit this base's text encoders",
                 hint="get the archive again from where it came, or train the concept again",
             )
 

@@ -19,7 +19,7 @@ from prism_cli.registry.store import Registry
 from prism_cli.reports.contact_sheet import as_tile, contact_sheet
 from prism_cli.reports.model import Evaluation
 from prism_cli.runtime import Runtime, detect
-from prism_cli.services.concept_archive import check_tokens_fit, unpack_lora, unpack_tokens
+from prism_cli.services.concept_archive import check_rows_fit, unpack_lora, unpack_tokens
 from prism_cli.services.evaluation_draws import Groups, Job, draw_groups, groups_of
 from prism_cli.services.evaluation_store import EvaluationStore
 from prism_cli.services.events import Note, OnEvent, ignore
@@ -28,12 +28,11 @@ from prism_cli.services.judges import judges_for
 from prism_cli.services.memory_needs import Work
 from prism_cli.services.memory_plan import fit, footprint_of
 from prism_cli.services.pictures import png
-from prism_cli.services.reference_photos import ReferencePhotos, find_photos
+from prism_cli.services.references import ReferencePhotos, match_photos
 from prism_cli.services.scene import read_scene
 from prism_cli.services.scoring import measure, opened
 from prism_cli.settings import checked
 
-NOTHING = ReferencePhotos({}, ())
 SHEET = "drawn.png"  # of the evaluation's pictures, beside its numbers
 
 
@@ -121,14 +120,23 @@ def prepare_evaluation(request: EvalRequest, on_event: OnEvent = ignore) -> Eval
     if not 1 <= request.count <= 100:
         raise OptionRefused(f"--count must be between 1 and 100, not {request.count}")
     archive = Registry(paths.concepts_dir()).load(request.name)
+    if archive.manifest.parents:
+        names = " ".join(parent.name for parent in archive.manifest.parents)
+        raise OptionRefused(
+            f"{request.name!r} is a composition, and an evaluation is of one concept",
+            hint=f"evaluate what it is of: {names}",
+        )
     entry = read_scene(f"[{request.name}]", "", None, request.base).entry
     runtime = detect()
     introduce(entry, f"{request.name} was trained on it", runtime, on_event)
-    photos = NOTHING
-    if request.photos is not None:
-        photos = find_photos(request.photos, archive.manifest, entry.size, on_event)
-    else:
-        on_event(Note("likeness to the photos needs them: --photos FOLDER", "warning"))
+    photos = match_photos(archive.manifest, request.photos, entry.size, on_event)
+    if not photos.references:
+        on_event(
+            Note(
+                "the photos are not where they were, and likeness needs them: --photos FOLDER",
+                "warning",
+            )
+        )
     started = archive.manifest.options.get("class")
     word = request.class_word or (str(started.value) if started and started.value else None)
     prompts = request.prompts or default_list(entry, live=request.live)
@@ -180,7 +188,7 @@ def _draw(plan: EvalPlan, folder: Path, on_event: OnEvent) -> None:
         return
     backbone = load_to_draw(plan.entry, plan.sampling, plan.runtime, on_event)
     catalog.remember(plan.entry)
-    check_tokens_fit(plan.tokens, backbone)
+    check_rows_fit(plan.request.name, plan.tokens.rows(), backbone)
     batch = plan.entry.recipe.drawing.batch
     job = Job(folder=folder, plan=plan.sampling, seed=plan.request.seed, batch=batch)
     lora, groups = unpack_lora(plan.archive), plan.groups

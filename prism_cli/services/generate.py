@@ -11,15 +11,15 @@ from typing import TypeVar
 from PIL import Image
 
 from prism_cli.backbones import catalog
-from prism_cli.backbones.base import Backbone, EncoderRows, SamplingPlan, Slot
+from prism_cli.backbones.base import Backbone, SamplingPlan
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.backbones.footprint import Footprint
 from prism_cli.errors import NameTaken, OptionRefused, PromptRefused, storage
 from prism_cli.files import write_whole
 from prism_cli.reports.contact_sheet import as_tile, contact_sheet
 from prism_cli.runtime import Runtime, detect, peak_memory
+from prism_cli.services.attaching import PER_TOKEN, attach, chosen_method
 from prism_cli.services.bases import Ahead
-from prism_cli.services.concept_archive import check_tokens_fit, unpack_lora, unpack_tokens
 from prism_cli.services.drawing import draw
 from prism_cli.services.events import Note, OnEvent, StageBegan, StageEnded, StageMoved, ignore
 from prism_cli.services.introductions import compiling, introduce
@@ -49,6 +49,7 @@ class DrawRequest:
     negative: str | None = None
     size: tuple[int, int] | None = None  # width, height in pixels
     scale: float | None = None  # of every LoRA whose weight the prompt does not give
+    method: str | None = None  # how several LoRAs act together: services.attaching.METHODS
     out: Path | None = None  # a file, or a folder
     base: str | None = None
     replay: Path | None = None  # a picture to draw again
@@ -87,6 +88,7 @@ class Drawing:
     request: DrawRequest
     prompt: str
     scene: Scene
+    method: str
     runtime: Runtime
     plan: SamplingPlan
     seeds: list[int]
@@ -116,7 +118,7 @@ def generate(request: DrawRequest, on_event: OnEvent = ignore) -> DrawResult:
     StorageFailed.
     """
     drawing = prepare_drawing(request, on_event)
-    request, scene, plan = drawing.request, drawing.scene, drawing.plan
+    request, scene = drawing.request, drawing.scene
     runtime, fitted = drawing.runtime, None
     if not scene.entry.practice:  # which is smaller than the libraries that load it
         fitted = fit(footprint_of(scene.entry), drawing.work, on_event)
@@ -130,7 +132,7 @@ def generate(request: DrawRequest, on_event: OnEvent = ignore) -> DrawResult:
     tiles: list[Image.Image] = []
     for picture in _draw_all(backbone, drawing, on_event):  # kept as they come
         seed, path = drawing.seeds[len(drawn)], drawing.targets[len(drawn)]
-        record = _record(request, scene, seed, plan, backbone.sampler)
+        record = _record(drawing, seed, backbone.sampler)
         write_whole(path, png(picture, text_chunks(record)))
         drawn.append(Drawn(path, seed))
         tiles.append(as_tile(picture))
@@ -165,6 +167,11 @@ def prepare_drawing(request: DrawRequest, on_event: OnEvent = ignore) -> Drawing
     if replayed is not None:
         for difference in _differences(scene, replayed):
             on_event(Note(difference, "warning"))
+    method = chosen_method(request.method, scene.archives, scene.entry)
+    if method == PER_TOKEN and request.compiled:
+        raise OptionRefused(
+            "compiled blocks cannot confine a LoRA to its token", hint="leave out --compile"
+        )
     runtime = detect()
     introduce(scene.entry, _why(request, scene), runtime, on_event)
     if request.compiled:
@@ -177,6 +184,7 @@ def prepare_drawing(request: DrawRequest, on_event: OnEvent = ignore) -> Drawing
         request=request,
         prompt=request.prompt,
         scene=scene,
+        method=method,
         runtime=runtime,
         plan=plan,
         seeds=seeds,
@@ -198,7 +206,7 @@ def output_paths(request: DrawRequest, names: Sequence[str], seeds: Sequence[int
         )
     if out is None or out.is_dir() or out.suffix.lower() != ".png":
         folder, stem = out or Path(), "-".join(names) or "picture"
-        return [_free(folder / f"{stem}-{seed}.png", request.force) for seed in seeds]
+        return [free_path(folder / f"{stem}-{seed}.png", request.force) for seed in seeds]
     if len(seeds) == 1:
         targets = [out]
     else:
@@ -217,16 +225,7 @@ def _draw_all(backbone: Backbone, drawing: Drawing, on_event: OnEvent) -> Iterat
     Its two prompts are read once, and the text encoders are let go.
     """
     scene, plan = drawing.scene, drawing.plan
-    rows: dict[Slot, EncoderRows] = {}
-    for archive in scene.archives.values():
-        tokens = unpack_tokens(archive)
-        check_tokens_fit(tokens, backbone)
-        rows |= tokens.rows()
-    loras = {
-        name: (unpack_lora(archive), scene.weights[name])
-        for name, archive in scene.archives.items()
-    }
-    backbone.attach_loras({name: lora for name, lora in loras.items() if lora[0]})
+    rows = attach(backbone, scene.archives, scene.weights, drawing.method)
     cond = backbone.encode_text([scene.prompt], rows)
     null = backbone.encode_text([scene.negative], rows)
     backbone.release_text_encoders()
@@ -289,6 +288,7 @@ def _filled(request: DrawRequest, record: PictureRecord) -> DrawRequest:
         guidance=_first(request.guidance, record.guidance),
         size=_first(request.size, (record.width, record.height)),
         scale=_first(request.scale, record.scale),
+        method=_first(request.method, record.method),
     )
 
 
@@ -311,9 +311,8 @@ def _differences(scene: Scene, record: PictureRecord) -> list[str]:
     return found
 
 
-def _record(
-    request: DrawRequest, scene: Scene, seed: int, plan: SamplingPlan, sampler: str
-) -> PictureRecord:
+def _record(drawing: Drawing, seed: int, sampler: str) -> PictureRecord:
+    request, scene, plan = drawing.request, drawing.scene, drawing.plan
     return PictureRecord(
         prompt=request.prompt or "",
         negative=request.negative or "",
@@ -324,6 +323,7 @@ def _record(
         height=plan.size[0],
         scale=1.0 if request.scale is None else request.scale,
         sampler=sampler,
+        method=drawing.method,
         base=scene.entry.id,
         revision=scene.entry.revision,
         concepts={name: learned_digest(archive) for name, archive in scene.archives.items()},
@@ -332,13 +332,13 @@ def _record(
 
 def _write_sheet(pictures: Sequence[Image.Image], drawn: Sequence[Drawn], force: bool) -> Path:
     first = drawn[0].path
-    path = _free(first.with_stem(f"{first.stem}-sheet"), force)
+    path = free_path(first.with_stem(f"{first.stem}-sheet"), force)
     sheet = contact_sheet(pictures, [f"seed {one.seed}" for one in drawn])
     write_whole(path, png(sheet))
     return path
 
 
-def _free(path: Path, force: bool) -> Path:
+def free_path(path: Path, force: bool) -> Path:
     """`path`, or the first of ``-2``, ``-3`` ... that does not exist."""
     if force:
         return path

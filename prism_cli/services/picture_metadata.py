@@ -25,6 +25,7 @@ _TYPES = {
     "height": int,
     "scale": float,
     "sampler": str,
+    "method": str,
     "base": str,
     "revision": str,
     "concepts": dict,
@@ -37,7 +38,10 @@ class NotDrawnByPrism(Refused):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureRecord:
-    """How one picture was drawn. concepts: name -> a digest of its learned tensors."""
+    """How one picture was drawn. concepts: name -> a digest of its learned tensors.
+
+    method: how the concepts' LoRAs acted together.
+    """
 
     prompt: str
     negative: str
@@ -48,6 +52,7 @@ class PictureRecord:
     height: int
     scale: float
     sampler: str
+    method: str
     base: str
     revision: str
     concepts: Mapping[str, str]

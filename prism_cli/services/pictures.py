@@ -23,6 +23,12 @@ def to_pictures(images: Tensor) -> list[Image.Image]:
     return [Image.fromarray(picture.numpy()) for picture in levels]
 
 
+def from_png(data: bytes) -> Image.Image:
+    """The picture of a PNG file."""
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+        return picture.convert("RGB")
+
+
 def png(picture: Image.Image, chunks: PngImagePlugin.PngInfo | None = None) -> bytes:
     """`picture` as a PNG file, with `chunks` of text in it."""
     buffer = io.BytesIO()

@@ -35,6 +35,7 @@ class TrainRequest:
     name: str | None = None  # None: the folder's
     base: str | None = None
     class_word: str | None = None
+    kind: str = "subject"  # one of registry.manifest.LEARNED_KINDS
     seed: int = 0
     crop: Literal["center", "random"] = "center"
     crops: int = 4  # views of each photo when the crop is random
@@ -71,6 +72,7 @@ class Prepared:
                 if not name.startswith("captions.")
             },
             "class": self.request.class_word,
+            "kind": self.request.kind,
             "crop": [self.request.crop, self.request.crops],
             "seed": self.request.seed,
             "machine": self._machine(),

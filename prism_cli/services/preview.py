@@ -18,9 +18,9 @@ STAGE = "preview"
 _SEED = 0  # the same noise for every concept, so that two previews compare
 
 
-def preview_prompts(entry: BaseEntry, concept: str) -> tuple[Prompt, ...]:
-    """What a preview needs encoded: the base's prompts with the concept in them, and null."""
-    return (*(_with_concept(template, concept) for template in entry.previews), NULL)
+def preview_prompts(entry: BaseEntry, concept: str, kind: str = "subject") -> tuple[Prompt, ...]:
+    """What a preview needs encoded: the base's prompts for its kind with it in them, and null."""
+    return (*(with_concept(template, concept) for template in entry.previews[kind]), NULL)
 
 
 def draw_preview(
@@ -44,6 +44,7 @@ def draw_preview(
     return png(contact_sheet(pictures))
 
 
-def _with_concept(template: str, concept: str) -> Prompt:
+def with_concept(template: str, concept: str) -> Prompt:
+    """`template` with the target where its * is."""
     before, _, after = template.partition("*")
     return tuple(piece for piece in (before, target_slot(concept), after) if piece)

@@ -17,9 +17,10 @@ from statistics import median
 
 from prism_cli import paths
 from prism_cli.backbones import catalog
+from prism_cli.backbones.base import SamplingPlan
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.backbones.footprint import Footprint
-from prism_cli.runtime import Runtime
+from prism_cli.runtime import Runtime, detect
 from prism_cli.services.bases import Ahead
 from prism_cli.services.effort import least_seconds
 from prism_cli.services.events import Event, OnEvent, StageMoved, ignore
@@ -27,6 +28,7 @@ from prism_cli.services.generate import DrawRequest, prepare_drawing
 from prism_cli.services.memory_needs import Work
 from prism_cli.services.memory_plan import MemoryPlan, choose_here, footprint_of
 from prism_cli.services.prepare import Prepared, TrainRequest, prepare
+from prism_cli.services.studio import drawing_work
 from prism_cli.services.train import training_run, work_of
 from prism_cli.services.training_run import LORA, TOKENS
 from prism_cli.settings import Recipe
@@ -137,6 +139,16 @@ def rehearse_drawing(request: DrawRequest, on_event: OnEvent = ignore) -> Drawin
         steps=drawing.plan.steps,
         guidance=drawing.plan.guidance,
     )
+
+
+def rehearse_shots(entry: BaseEntry, plan: SamplingPlan, pictures: int) -> Fit:
+    """How `entry` would be fitted to draw so many pictures, and their least time."""
+    footprint, work = footprint_of(entry), drawing_work(entry, plan)
+    memory = choose_here(footprint, work)
+    runtime = memory.runtime(detect().device)
+    batches = -(-pictures // work.pictures)
+    seconds = batches * least_seconds(footprint, memory.way, work, runtime)
+    return _described(entry, footprint, memory, work, runtime, seconds, None, timed=False)
 
 
 def _described(

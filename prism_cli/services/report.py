@@ -32,7 +32,7 @@ from prism_cli.services.concept_archive import read_curve
 from prism_cli.services.evaluate import SHEET
 from prism_cli.services.evaluation_store import EvaluationStore
 from prism_cli.services.events import Note, OnEvent, ignore
-from prism_cli.services.reference_photos import ReferencePhotos, find_photos
+from prism_cli.services.references import ReferencePhotos, match_photos
 
 SIDE = 256  # px of a picture on the page, at most
 SHOWN = 4  # pictures of a prompt on the page, at most
@@ -106,9 +106,9 @@ def gather(
 ) -> Report:
     """The report of a concept, with its photos where their folder is given."""
     manifest = archive.manifest
-    photos = ReferencePhotos({}, ())
-    if folder is not None:
-        photos = find_photos(folder, manifest, SIDE, on_event)
+    photos = ReferencePhotos()
+    if folder is not None:  # a page is passed on: photos are in it only where that was asked for
+        photos = match_photos(manifest, folder, SIDE, on_event)
     evaluation = store.read()
     preview = archive.members.get("preview.png")
     return Report(

@@ -15,7 +15,7 @@ from prism_cli.placeholders import Mention
 from prism_cli.registry.archive import Archive
 from prism_cli.registry.store import Registry
 from prism_cli.services.bases import Ahead, choose
-from prism_cli.services.concept_archive import unpack_tokens
+from prism_cli.services.concept_archive import unpack_rows
 
 NO_BASE = ("mini", "")  # no picture's base: those have a revision
 
@@ -49,6 +49,7 @@ def read_scene(
     pieces, avoided = placeholders.parse(prompt), placeholders.parse(negative)
     registry = Registry(paths.concepts_dir())
     archives = {name: registry.load(name) for name in placeholders.mentioned([*pieces, *avoided])}
+    pieces, avoided = (spelt_out(each, archives) for each in (pieces, avoided))
     for piece in (*pieces, *avoided):
         _check_part(piece, archives)
     return Scene(
@@ -68,6 +69,24 @@ def learned_digest(archive: Archive) -> str:
     members = archive.manifest.members
     tensors = [members[name].sha256 for name in sorted(members) if name.endswith(".safetensors")]
     return hashlib.sha256("".join(tensors).encode()).hexdigest()[:12]
+
+
+def spelt_out(
+    pieces: Sequence[str | Mention], archives: Mapping[str, Archive]
+) -> tuple[str | Mention, ...]:
+    """`pieces` with each composition's name replaced by its phrase, of its own tokens."""
+    found: list[str | Mention] = []
+    for piece in pieces:
+        manifest = None if isinstance(piece, str) else archives[piece.name].manifest
+        if isinstance(piece, str) or piece.part != "target" or not (manifest and manifest.parents):
+            found.append(piece)
+        else:
+            phrase = placeholders.parse(manifest.phrase)
+            found += [
+                p if isinstance(p, str) else Mention(piece.name, f"target.{p.name}", piece.weight)
+                for p in phrase
+            ]
+    return tuple(found)
 
 
 def _common_base(
@@ -112,18 +131,30 @@ def _slots(pieces: Sequence[str | Mention]) -> Prompt:
 
 
 def _check_part(piece: str | Mention, archives: Mapping[str, Archive]) -> None:
-    """A residual that the concept does not have is an error of the prompt."""
+    """A residual or a token that the concept does not have is an error of the prompt."""
     if isinstance(piece, str) or piece.part == "target":
         return
-    slot = Slot(piece.name, piece.part)
-    known = unpack_tokens(archives[piece.name]).rows()
-    if slot not in known:
+    slot, parents = Slot(piece.name, piece.part), archives[piece.name].manifest.parents
+    known = unpack_rows(archives[piece.name])
+    if slot in known:
+        return
+    kind, _, which = piece.part.partition(".")
+    if parents or kind == "target":
+        names = [parent.name for parent in parents]
         raise PromptRefused(
-            f"{piece.name!r} has no {piece.part.replace('.', ' ')}",
-            hint=f"its photos are numbered 0 to {len(known) - 2}"
-            if len(known) > 1
-            else f"it has no residuals; write [{piece.name}]",
+            f"{piece.name!r} has no token called {which!r}"
+            if kind == "target"
+            else f"{piece.name!r} is a composition, which has no residuals",
+            hint=f"it is composed of {', '.join(f'[{piece.name}:{name}]' for name in names)}"
+            if parents
+            else f"it is no composition; write [{piece.name}], or [{piece.name}:0.7] for a weight",
         )
+    raise PromptRefused(
+        f"{piece.name!r} has no {piece.part.replace('.', ' ')}",
+        hint=f"its photos are numbered 0 to {len(known) - 2}"
+        if len(known) > 1
+        else f"it has no residuals; write [{piece.name}]",
+    )
 
 
 def _weight(name: str, pieces: Sequence[str | Mention], scale: float) -> float:

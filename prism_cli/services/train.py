@@ -27,6 +27,7 @@ from prism_cli.services.photos import Photo, views
 from prism_cli.services.pictures import to_tensor
 from prism_cli.services.prepare import Prepared, TrainRequest, prepare
 from prism_cli.services.preview import draw_preview, preview_prompts
+from prism_cli.services.references import remember_folder
 from prism_cli.services.training_run import StageOutcome, TrainingRun
 
 
@@ -60,6 +61,7 @@ def train(
     learned = learn(prepared, on_event, now)
     kept = Registry(paths.concepts_dir()).add(learned.data, prepared.name, replace=request.force)
     catalog.remember(prepared.entry)
+    remember_folder(prepared.request.folder, [photo.sha256 for photo in prepared.intake.photos])
     checkpoint.discard(prepared.name)
     return TrainResult(
         name=prepared.name,
@@ -117,7 +119,7 @@ def work_of(prepared: Prepared) -> Work:
         size=(prepared.entry.size, prepared.entry.size),
         recipe=recipe,
         photos=len(prepared.intake.photos),
-        pictures=len(prepared.entry.previews),
+        pictures=len(prepared.entry.previews[prepared.request.kind]),
         guided=recipe.drawing.guidance != 1,
     )
 
@@ -139,7 +141,7 @@ def training_run(
         checkpoint_path=checkpoint.path_for(prepared.name, prepared.fingerprint),
         created=f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
         on_event=on_event,
-        previews=preview_prompts(prepared.entry, prepared.name),
+        previews=preview_prompts(prepared.entry, prepared.name, prepared.request.kind),
     )
 
 

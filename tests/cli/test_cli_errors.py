@@ -14,6 +14,7 @@ import pytest
 
 from tests.cli import worlds
 from tests.cli.running import call
+from tests.registry.samples import composition
 
 Before = Callable[[pytest.MonkeyPatch], object]
 HERE = Path()
@@ -187,6 +188,27 @@ CASES = {
     "ablate-no-folder": Case("ablate nowhere", 3),
     "ablate-list": Case("ablate photos --betas much", 2),
     "ablate-range": Case("ablate photos --lengths 99", 4, some_photos),
+    "gen-no-part": Case("gen '[catink:dog]'", 4, kept(catink=composition())),
+    "gen-no-residual-of-composition": Case(
+        "gen '[catink:residual:0]'", 4, kept(catink=composition())
+    ),
+    "gen-method": Case("gen box --method svd", 2),
+    "compose-one": Case("compose mydog", 4, kept(mydog=None)),
+    "compose-unknown": Case("compose mydog cat", 3, kept(mydog=None)),
+    "compose-weights": Case("compose mydog cat --weights 1", 4, kept(mydog=None, cat=None)),
+    "compose-weights-word": Case("compose mydog cat --weights 1,much", 2),
+    "compose-two-bases": Case(
+        "compose mydog cat", 4, kept(mydog=None, cat=worlds.on_base("cat", "local:sd"))
+    ),
+    "compose-taken": Case("compose mydog cat --name mydog", 4, kept(mydog=None, cat=None)),
+    "compose-rank-per-token": Case(
+        "compose mydog cat --rank 2 --method per-token", 4, kept(mydog=None, cat=None)
+    ),
+    "inspect-unknown": Case("inspect mydok", 3, kept(mydog=None)),
+    "inspect-composition": Case("inspect catink", 4, kept(catink=composition())),
+    "transfer-nothing": Case("transfer mydog", 2),
+    "transfer-composition": Case("transfer catink box", 4, kept(catink=composition())),
+    "transfer-template": Case("transfer mydog box --template 'a box'", 4, kept(mydog=None)),
     "show-unknown": Case("show mydok", 3, kept(mydog=None)),
     "show-corrupt": Case("show mydog", 4, kept(mydog=worlds.corrupt())),
     "show-newer": Case("show mydog", 4, kept(mydog=worlds.newer())),

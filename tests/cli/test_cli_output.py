@@ -18,13 +18,13 @@ from prism_cli.registry.archive import pack
 from prism_cli.registry.manifest import PhotoRecord
 from tests.cli import worlds
 from tests.cli.running import PRISM, Ran, Terminal, call, environment, on_terminal, spawn
-from tests.registry.samples import MANIFEST, MEMBERS
+from tests.registry.samples import MANIFEST, MEMBERS, composition
 
 Golden = Callable[[str, str], None]
 
 COMMANDS = (
-    *("train", "gen", "generate", "caption", "list", "show", "rm"),
-    *("eval", "report", "ablate"),
+    *("train", "gen", "generate", "caption", "compose", "transfer", "inspect"),
+    *("eval", "report", "ablate", "list", "show", "rm"),
     *("rename", "export", "import", "verify", "bases", "bases pull", "completion"),
 )
 ESCAPE = "\x1b"
@@ -38,7 +38,7 @@ terminals = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no p
 def three() -> None:
     """A good concept, an older and smaller one, and a damaged one; every order of them differs."""
     worlds.keep("mydog")
-    older = dataclasses.replace(MANIFEST, name="zebra", created="2025-12-01T08:30:00Z", parents=())
+    older = dataclasses.replace(MANIFEST, name="zebra", created="2025-12-01T08:30:00Z")
     members = {**MEMBERS, "preview.png": worlds.png(9, 9)}
     worlds.keep("zebra", pack(dataclasses.replace(older, lora=None), without_lora(members)))
     worlds.keep("broken", b"garbage" * 999)
@@ -89,6 +89,16 @@ def test_tables_and_documents(line: str, three: None, golden: Golden) -> None:
     assert ran.status == (4 if line.startswith("verify") and "mydog" not in line else 0)
     if "--json" in line:
         assert json.loads(ran.stdout)["format"] == 1
+
+
+def test_a_composition_says_what_it_is_of(golden: Golden) -> None:
+    """In a listing and when it is shown."""
+    worlds.keep("catink", composition())
+
+    listed, shown = call("list"), call("show", "catink")
+
+    assert (listed.status, shown.status) == (0, 0)
+    golden("table-composition", f"$ prism list\n{listed.stdout}$ prism show catink\n{shown.stdout}")
 
 
 def test_an_empty_registry() -> None:
@@ -323,3 +333,16 @@ def test_train_and_gen_on_a_terminal(home: Path) -> None:
     assert re.search(r"lora .*3/3 .*eta .* loss [0-9.]+", trained)
     assert "done: cat is learned" in trained and len(CELLS.findall(trained)) > 50
     assert "cat-3.png" in drawn and len(CELLS.findall(drawn)) > 50
+
+
+def test_kinds(home: Path) -> None:
+    """--kind is kept, and its preview is drawn from the prompts of its kind."""
+    short = ["--config", "short.toml", "--token-steps", "1", "--lora-steps", "0", "-q"]
+    for kind in ("style", "action"):
+        assert call("train", "photos", "--name", kind, "--kind", kind, *short).status == 0
+
+    kept = [json.loads(call("show", kind, "--json").stdout) for kind in ("style", "action")]
+    assert [each["manifest"]["kind"] for each in kept] == ["style", "action"]
+    previews = [each["manifest"]["members"]["preview.png"]["sha256"] for each in kept]
+    assert previews[0] != previews[1]
+    assert (home / "photos").is_dir()  # where they lay, for prism inspect

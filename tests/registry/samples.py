@@ -73,7 +73,21 @@ MANIFEST = Manifest(
         PhotoRecord(sha256="b" * 64, caption="Un chien, près d'un arbre.", caption_source="flag"),
     ),
     metrics={"clip_t": 0.25, "photos": 2, "ended": "plateau"},
-    parents=(Parent(name="cat", sha256="c" * 64, weight=0.5),),
+)
+
+PARENTS = (
+    Parent(name="cat", learned="c" * 12, weight=0.5, rank=1, kind="subject", token_length=1),
+    Parent(name="ink", learned="d" * 12, weight=-1.0, rank=3, kind="style", token_length=2),
+)
+COMPOSED = dataclasses.replace(
+    MANIFEST,
+    name="catink",
+    kind="composition",
+    token_length=3,
+    residual_lengths={},
+    photos=(),
+    phrase="[cat] in the style of [ink]",
+    parents=PARENTS,
 )
 
 MEMBERS: Mapping[str, bytes] = {
@@ -96,6 +110,24 @@ MEMBERS: Mapping[str, bytes] = {
     ),
     "preview.png": png(),
 }
+
+
+COMPOSED_MEMBERS: Mapping[str, bytes] = {
+    **{name: data for name, data in MEMBERS.items() if name != "residuals.safetensors"},
+    "tokens.safetensors": safetensors(
+        {
+            "target.cat.clip_l": ("F32", (1, 3)),
+            "target.cat.t5": ("F32", (1, 5)),
+            "target.ink.clip_l": ("F32", (2, 3)),
+            "target.ink.t5": ("F32", (2, 5)),
+        }
+    ),
+}
+
+
+def composition() -> bytes:
+    """A good archive, of the composition "catink"."""
+    return pack(COMPOSED, COMPOSED_MEMBERS)
 
 
 def concept(name: str, seed: int = 7) -> bytes:

@@ -37,7 +37,17 @@ from prism_cli.registry.refusals import (
     UnlistedMember,
     UnsafeName,
 )
-from tests.registry.samples import MANIFEST, MEMBERS, png, safetensors, sample, with_header
+from tests.registry.samples import (
+    COMPOSED,
+    COMPOSED_MEMBERS,
+    MANIFEST,
+    MEMBERS,
+    composition,
+    png,
+    safetensors,
+    sample,
+    with_header,
+)
 
 Tweak = Callable[[zipfile.ZipFile], None]
 
@@ -449,6 +459,44 @@ def test_wrong_tensors_are_refused(case: str, tmp_path: Path) -> None:
     path.write_bytes(forged(f"{member}.safetensors", data))
 
     check_refusal(path, TensorsRefused, text)
+
+
+CAT = {"target.cat.clip_l": ("F32", (1, 3)), "target.cat.t5": ("F32", (1, 5))}
+INK = {"target.ink.clip_l": ("F32", (2, 3)), "target.ink.t5": ("F32", (2, 5))}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "text"),
+    [
+        ({}, "it has no target"),
+        (CAT, "'target.ink.clip_l' is missing"),
+        ({**CAT, **INK, "target.dog.t5": ("F32", (1, 5))}, "'target.dog.t5' is not a parent's"),
+        ({**CAT, **INK, "target.clip_l": ("F32", (1, 3))}, "'target.clip_l' is not a parent's"),
+        ({**CAT, **INK, "residual.cat.t5": ("F32", (1, 5))}, "'residual.cat.t5' is not a parent's"),
+        ({**CAT, **INK, "target.cat.T5/": ("F32", (1, 5))}, "'target.cat.T5/' is not a parent's"),
+        ({**CAT, **INK, "target.ink.t5": ("F32", (2, 4))}, "the targets of 't5' differ in width"),
+        ({**CAT, **INK, "target.ink.t5": ("F32", (1, 5))}, "'target.ink.t5' is [1, 5], not [2, d]"),
+        ({**CAT, **INK, "target.ink.t5": ("F16", (2, 5))}, "'target.ink.t5' is F16, not F32"),
+    ],
+)
+def test_wrong_targets_of_a_composition_are_refused(
+    tensors: dict[str, tuple[str, tuple[int, ...]]], text: str, tmp_path: Path
+) -> None:
+    """A composition has every parent's target in every encoder, and nothing else."""
+    path = tmp_path / "bad.prism"
+    members = {**COMPOSED_MEMBERS, "tokens.safetensors": safetensors(tensors)}
+    manifest = manifest_json(members, COMPOSED)
+    path.write_bytes(container.write({"manifest.json": manifest, **members}))
+
+    check_refusal(path, TensorsRefused, text)
+
+
+def test_a_composition_is_read(tmp_path: Path) -> None:
+    """The same archive with nothing wrong is taken."""
+    path = tmp_path / "good.prism"
+    path.write_bytes(composition())
+
+    assert read_archive(path).manifest.parents == COMPOSED.parents
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 
 from prism_cli.registry.manifest import MAX_BYTES, Manifest
 from prism_cli.registry.refusals import ManifestRefused, NewerFormat
-from tests.registry.samples import MANIFEST
+from tests.registry.samples import COMPOSED, MANIFEST
 from tests.strategies import manifests
 
 
-def edited(path: str, value: object) -> bytes:
+def edited(path: str, value: object, sample: Manifest = MANIFEST) -> bytes:
     """The sample's JSON with the field at a dotted `path` replaced or added."""
-    document = json.loads(MANIFEST.to_json())
+    document = json.loads(sample.to_json())
     *parents, last = path.split(".")
     place: Any = document
     for key in parents:
@@ -49,7 +49,7 @@ def test_json_is_canonical() -> None:
     ("path", "value", "text"),
     [
         ("name", "My Dog", "name is 'My Dog', not a name a concept can have"),
-        ("kind", "mood", "kind is 'mood', not subject or style or action"),
+        ("kind", "mood", "kind is 'mood', not subject or style or action or composition"),
         ("created", "2026-1-31T1:00:00Z", "created is '2026-1-31T1:00:00Z', not a time"),
         ("created", "2026-02-30T12:00:00Z", "not a time as 2026-01-31T12:00:00Z"),
         ("created", "2026-01-31T12:00:00+01:00", "not a time"),
@@ -74,8 +74,9 @@ def test_json_is_canonical() -> None:
         ("photos.1.place", "home", "photos.1.place is unknown"),
         ("metrics.clip_t", None, "metrics.clip_t is null, not a number or text"),
         ("metrics.clip_t", False, "metrics.clip_t is false, not a number or text"),
-        ("parents.0.weight", "half", "parents.0.weight is 'half', not a number"),
-        ("parents.0.weight", True, "parents.0.weight is true, not a number"),
+        ("phrase", 3, "phrase is 3, not text"),
+        ("phrase", "[cat]", "phrase is of a composition, and there are no parents"),
+        ("kind", "composition", "kind is 'composition', and there are no parents"),
         ("members", {"a": {"sha256": "d" * 64, "size": -1}}, "members.a.size is -1"),
         ("mood", 1, "mood is unknown"),
         ("\x1b[31m", 1, "'\\x1b[31m' is unknown"),
@@ -87,6 +88,37 @@ def test_a_wrong_field_is_named(path: str, value: object, text: str) -> None:
     """The refusal says which field is wrong, what it is, and what it should have been."""
     with pytest.raises(ManifestRefused) as refusal:
         Manifest.from_json(edited(path, value))
+
+    assert text in refusal.value.message
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "text"),
+    [
+        ("kind", "subject", "kind is 'subject', and there are parents"),
+        ("parents.0.weight", "half", "parents.0.weight is 'half', not a number"),
+        ("parents.0.weight", True, "parents.0.weight is true, not a number"),
+        ("parents.0.name", "My Cat", "parents.0.name is 'My Cat', not a name a concept can have"),
+        ("parents.0.name", "zebra", "not in the order of their names"),
+        ("parents.0.name", "ink", "or one is there twice"),
+        ("parents.0.learned", "c" * 64, "not a digest of 12 hexadecimal digits"),
+        ("parents.0.kind", "composition", "parents.0.kind is 'composition', not subject or style"),
+        ("parents.0.rank", -1, "parents.0.rank is -1, not a whole number of at least 0"),
+        ("parents.0.rank", 2, "the parents' ranks do not add up to the LoRA's 4"),
+        ("lora", None, "the parents' ranks do not add up to the LoRA's 0"),
+        ("parents.0.token_length", 2, "token_length is 3, not the sum of its parents'"),
+        ("parents.0.mood", 1, "parents.0.mood is unknown"),
+        ("phrase", "", "phrase does not name parents by their names alone"),
+        ("phrase", "[cat:0.5]", "phrase does not name parents by their names alone"),
+        ("phrase", "[cat] on [dog]", "phrase names 'dog', which is no parent"),
+        ("phrase", "[cat", "phrase cannot be read: a '[' without its partner"),
+        ("residual_lengths", {"t5": []}, "residual_lengths are of photos"),
+    ],
+)
+def test_a_wrong_composition_is_named(path: str, value: object, text: str) -> None:
+    """What parents, phrase, ranks and tokens contradict is told."""
+    with pytest.raises(ManifestRefused) as refusal:
+        Manifest.from_json(edited(path, value, COMPOSED))
 
     assert text in refusal.value.message
 

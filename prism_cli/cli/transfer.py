@@ -1,0 +1,98 @@
+"""`prism transfer`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prism_cli.cli import composed, render
+from prism_cli.cli.main import app
+from prism_cli.cli.options import ConceptName, JsonFlag, QuietFlag, numbers
+from prism_cli.cli.progress import progress
+from prism_cli.errors import Interrupted
+
+
+@app.command("transfer")
+def transfer_command(
+    name: ConceptName,
+    nouns: Annotated[list[str], typer.Argument(metavar="NOUN...", help="E.g. box wolf doll.")],
+    weights: Annotated[
+        str,
+        typer.Option(metavar="W,W", help="Of the LoRA: less for the noun, more for the concept."),
+    ] = "0.4,0.7,1",
+    count: Annotated[
+        int, typer.Option("--count", "-n", min=1, max=100, help="Pictures of each, a seed each.")
+    ] = 3,
+    template: Annotated[
+        str,
+        typer.Option(metavar="TEXT", help="The prompt: * is the concept, {noun} each noun."),
+    ] = "a photo of * {noun}",
+    photos: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Where its photos are; else where they were, or its preview."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="Where the grids go.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Of the first picture of each.")
+    ] = 0,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps; else the base's.")] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="Classifier-free guidance; else the base's.")
+    ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Keep the concept at the picked weight as NAME."),
+    ] = None,
+    show: Annotated[bool, typer.Option("--show", help="Show the pick in the terminal.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace files and concepts of that name.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would be drawn, the time and the room it takes."),
+    ] = False,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Move a concept onto other kinds of object: a book's cover onto a box.
+
+    Draws each noun at several weights of the LoRA, a grid for each weight, and where somebody can
+    judge says at which weight both the concept and the noun come through.
+    """
+    render.use(json=json, quiet=quiet)
+    swept = numbers(weights, "--weights")
+    from prism_cli.services.rehearsal import rehearse_shots
+    from prism_cli.services.transfer import TransferRequest, plan_transfer, transfer
+
+    request = TransferRequest(
+        name=name,
+        nouns=tuple(dict.fromkeys(nouns)),
+        weights=swept,
+        count=count,
+        template=template,
+        photos=photos,
+        out=out,
+        seed=seed,
+        steps=steps,
+        guidance=guidance,
+        keep=keep,
+        force=force,
+    )
+    if dry_run:
+        plan = plan_transfer(request)
+        composed.transfer_plan(plan, rehearse_shots(plan.entry, plan.sampling, plan.pictures))
+        return
+    try:
+        with progress() as on_event:
+            result = transfer(request, on_event)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "the transfer was stopped", hint="run the same command again to start it over"
+        ) from None
+    composed.transferred(result, show)

@@ -1,0 +1,109 @@
+"""The photos that a concept was learned from, found again by their hash: they are in no archive."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from PIL import Image
+
+from prism_cli import paths
+from prism_cli.errors import PhotosRefused, storage
+from prism_cli.files import write_whole
+from prism_cli.registry.manifest import Manifest
+from prism_cli.services.events import Note, OnEvent, ignore
+from prism_cli.services.photo_files import Decoded, picture_files, read_picture
+from prism_cli.services.photos import views
+
+
+def remember_folder(folder: Path, hashes: Sequence[str]) -> None:
+    """Note on this machine where photos of these SHA-256 lie."""
+    path = os.path.abspath(folder)  # noqa: PTH100 (Path.resolve raises where a link loops)
+    write_whole(_note(hashes), f"{path}\n".encode("utf-8", "surrogateescape"))
+
+
+def remembered_folder(manifest: Manifest) -> Path | None:
+    """Where a concept's photos were when it was learned on this machine, if that is still there."""
+    note = _note([photo.sha256 for photo in manifest.photos])
+    with storage("read", note):
+        if not note.is_file():
+            return None
+        text = note.read_bytes().decode("utf-8", "surrogateescape").strip()
+    return Path(text) if text and Path(text).is_dir() else None
+
+
+@dataclass(frozen=True, slots=True)
+class ReferencePhotos:
+    """Square pictures at the base's size.
+
+    references: those that were trained on, by their place in the manifest. held_out: the others.
+    """
+
+    references: Mapping[int, Image.Image] = field(default_factory=dict)
+    held_out: tuple[Image.Image, ...] = ()
+
+
+def match_photos(
+    manifest: Manifest, folder: Path | None, size: int, on_event: OnEvent
+) -> ReferencePhotos:
+    """The photos in `folder`, told into those that the concept was learned from and others.
+
+    folder: None for where they were; nothing is found where that is gone. Only the very same files
+    count. Raises FileMissing, or PhotosRefused where none of those in a folder that was given was.
+    """
+    where = remembered_folder(manifest) if folder is None else folder
+    if where is None:
+        return ReferencePhotos()
+    places = {photo.sha256: place for place, photo in enumerate(manifest.photos)}
+    references: dict[int, Image.Image] = {}
+    held_out: list[Image.Image] = []
+    for path in picture_files(where):
+        found = read_picture(path, size)
+        if not isinstance(found, Decoded):
+            on_event(Note(f"{path.name}: {found.sentence}", "warning"))
+            continue
+        (square,) = views(found.image, size, "center", 1, Random(0))  # which draws nothing
+        place = places.get(found.sha256)
+        if place is None:
+            held_out.append(Image.fromarray(square))
+        else:
+            references[place] = Image.fromarray(square)
+    if not references and folder is not None:
+        raise PhotosRefused(
+            f"none of the photos in {folder} is one that {manifest.name!r} was trained on",
+            hint="give the folder it was trained from, its files unchanged",
+        )
+    if not references:
+        return ReferencePhotos()
+    on_event(
+        Note(
+            f"photos: {len(references)} of {len(manifest.photos)} that were trained on, "
+            f"{len(held_out)} held out"
+        )
+    )
+    return ReferencePhotos(dict(sorted(references.items())), tuple(held_out))
+
+
+def find_photos(manifest: Manifest, folder: Path | None, size: int) -> list[Image.Image] | None:
+    """Each photo of the concept, in the manifest's order; None where they are gone.
+
+    folder, size: as in `match_photos`. Raises PhotosRefused where a folder that was given has not
+    all of them, FileMissing.
+    """
+    found = match_photos(manifest, folder, size, ignore).references
+    missing = len(manifest.photos) - len(found)
+    if missing and folder is not None:
+        raise PhotosRefused(
+            f"{missing} of the {len(manifest.photos)} photos that {manifest.name!r} was learned "
+            f"from are not in {folder}",
+            hint="give the folder it was trained on, unchanged, or leave out --photos",
+        )
+    return None if missing else [found[place] for place in range(len(manifest.photos))]
+
+
+def _note(hashes: Sequence[str]) -> Path:
+    return paths.photos_dir() / hashlib.sha256("".join(hashes).encode()).hexdigest()[:12]

@@ -1,0 +1,293 @@
+"""`prism transfer`: a concept on other kinds of object (supplement §13, Fig. 13).
+
+A concept is learned without a class noun, so that "a photo of [mybook] box" can be asked for. How
+much of the concept and how much of the noun comes through is a trade that the LoRA's weight makes:
+it is swept, and where there is a judge the best weight is picked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from PIL import Image
+from safetensors.torch import save
+
+from prism_cli import paths
+from prism_cli.backbones import catalog
+from prism_cli.backbones.base import Prompt, SamplingPlan
+from prism_cli.backbones.catalog import BaseEntry
+from prism_cli.errors import NameTaken, OptionRefused, PromptRefused, storage
+from prism_cli.files import write_whole
+from prism_cli.method.composition import Factors, factors_of, state_of
+from prism_cli.method.conditions import target_slot
+from prism_cli.names import check_name
+from prism_cli.registry.archive import Archive, pack
+from prism_cli.registry.manifest import Manifest
+from prism_cli.registry.store import Registry
+from prism_cli.reports.contact_sheet import grid
+from prism_cli.runtime import detect
+from prism_cli.services.concept_archive import check_rows_fit, unpack_lora, unpack_rows
+from prism_cli.services.events import Note, OnEvent, ignore
+from prism_cli.services.introductions import introduce
+from prism_cli.services.pictures import from_png, png
+from prism_cli.services.preview import with_concept
+from prism_cli.services.recognition import NO_JUDGE, Judge, judge_of
+from prism_cli.services.references import find_photos
+from prism_cli.services.studio import Shot, draw_shots, open_base, plan_of
+
+STAGE = "transfer"
+TEMPLATE = "a photo of * {noun}"  # supplement, Fig. 13: "A photo of [target] box"
+WEIGHTS = (0.4, 0.7, 1.0)
+_MOST = 400  # pictures of one transfer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferRequest:
+    """What the user asked for. template: * is the concept, {noun} each noun. keep: a name."""
+
+    name: str
+    nouns: tuple[str, ...]
+    weights: tuple[float, ...] = WEIGHTS
+    count: int = 3  # seeds for each noun and weight
+    template: str = TEMPLATE
+    photos: Path | None = None
+    out: Path | None = None  # a folder
+    seed: int = 0
+    steps: int | None = None
+    guidance: float | None = None
+    keep: str | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferPlan:
+    """What would be drawn, and where it would be written. grids: a file for each weight."""
+
+    entry: BaseEntry
+    sampling: SamplingPlan
+    pictures: int
+    grids: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """How a noun came out at a weight: the concept's likeness, and the noun's presence, 0 to 1."""
+
+    weight: float
+    noun: str
+    likeness: float
+    presence: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferResult:
+    """What was drawn. picked: the weight of the best trade, None where nobody can judge.
+
+    likeness, presence: means at that weight. unscored: why there are none. kept: a new archive.
+    """
+
+    name: str
+    base: str
+    grids: tuple[Path, ...]
+    weights: tuple[float, ...]
+    scores: tuple[Score, ...]
+    picked: float | None
+    likeness: float | None
+    presence: float | None
+    judge: str
+    unscored: str
+    kept: Path | None
+
+
+def plan_transfer(request: TransferRequest) -> TransferPlan:
+    """Everything that is known before the base is loaded.
+
+    Raises ConceptNotFound, OptionRefused, PromptRefused, NameTaken.
+    """
+    registry = Registry(paths.concepts_dir())
+    manifest = registry.load(request.name).manifest
+    _check(request, manifest)
+    if request.keep and check_name(request.keep) in registry.names() and not request.force:
+        raise NameTaken(
+            f"there is a concept called {request.keep!r}",
+            hint="choose another --keep, or replace it with --force",
+        )
+    entry = catalog.resolve_trained(manifest.base.id, manifest.base.revision)
+    folder = request.out or Path()
+    grids = tuple(
+        folder / f"{request.name}-transfer-{weight:g}-{request.seed}.png"
+        for weight in _weights(request)
+    )
+    for path in grids:
+        if path.exists() and not request.force:
+            raise NameTaken(
+                f"{path} exists", hint="choose another --out, or replace it with --force"
+            )
+    return TransferPlan(
+        entry=entry,
+        sampling=plan_of(entry, request.steps, request.guidance),
+        pictures=len(grids) * len(request.nouns) * request.count,
+        grids=grids,
+    )
+
+
+def transfer(request: TransferRequest, on_event: OnEvent = ignore) -> TransferResult:
+    """Draw every noun at every weight, write a grid of each weight, and pick one if it can be."""
+    plan, registry = plan_transfer(request), Registry(paths.concepts_dir())
+    archive = registry.load(request.name)
+    introduce(plan.entry, f"{request.name} was trained on it", detect(), on_event)
+    photos = find_photos(archive.manifest, request.photos, plan.entry.size)
+    judge = judge_of(plan.entry)
+    if judge is None:
+        on_event(Note(NO_JUDGE, "warning"))
+        if request.keep and len(plan.grids) > 1:
+            raise OptionRefused(
+                "nobody here can choose the weight that is kept",
+                hint="draw the grids without --keep, look, then give one: --weights 0.7 --keep "
+                f"{request.keep}",
+            )
+    with storage("write", plan.grids[0].parent):
+        plan.grids[0].parent.mkdir(parents=True, exist_ok=True)
+    alone, drawn = _draw(request, plan, archive, on_event)
+    references = photos or _preview(archive) or alone
+    for path, pictures in zip(plan.grids, drawn, strict=True):
+        write_whole(path, png(_grid(references, request.nouns, pictures)))
+    scores = _scores(judge, request, archive.manifest.kind, photos or alone, drawn)
+    picked = _pick(scores)
+    at = [score for score in scores if score.weight == picked]
+    kept = None
+    if request.keep:
+        weight = _weights(request)[0] if picked is None else picked
+        kept = registry.add(
+            weighted(archive, request.keep, weight), request.keep, replace=request.force
+        ).path
+    return TransferResult(
+        name=request.name,
+        base=plan.entry.id,
+        grids=plan.grids,
+        weights=_weights(request),
+        scores=scores,
+        picked=picked,
+        likeness=sum(score.likeness for score in at) / len(at) if at else None,
+        presence=sum(score.presence for score in at) / len(at) if at else None,
+        judge=judge.name if judge else "",
+        unscored="" if judge else NO_JUDGE,
+        kept=kept,
+    )
+
+
+def weighted(archive: Archive, name: str, weight: float) -> bytes:
+    """The archive of the same concept whose LoRA at weight 1 is this one's at `weight`."""
+    lora = {
+        layer: Factors(f.A, weight * f.B) for layer, f in factors_of(unpack_lora(archive)).items()
+    }
+    members = {**archive.members, "lora.safetensors": save(state_of(lora))}
+    metrics: Mapping[str, float | int | str] = {
+        **archive.manifest.metrics,
+        "transfer.weight": weight,
+    }
+    return pack(replace(archive.manifest, name=name, metrics=metrics), members)
+
+
+def _check(request: TransferRequest, manifest: Manifest) -> None:
+    pictures = len(request.weights) * len(request.nouns) * request.count
+    has_lora, problem, hint = manifest.lora is not None, "", ""
+    if manifest.parents:
+        problem = f"{request.name!r} is a composition, and one concept is moved at a time"
+        hint = f"for example: prism transfer {manifest.parents[0].name} {' '.join(request.nouns)}"
+    elif not has_lora and len(set(request.weights)) > 1:
+        problem = f"{request.name!r} has no LoRA, whose weight could be swept"
+        hint = "add --weights 1"
+    elif request.keep and not has_lora:
+        problem, hint = f"{request.name!r} has no LoRA to keep at a weight", "leave out --keep"
+    elif not request.nouns or not request.weights:
+        problem, hint = "there is nothing to draw", "name a noun, as in: prism transfer mybook box"
+    elif not all(-10 <= weight <= 10 for weight in request.weights):
+        problem, hint = "a weight is between -10 and 10", "for example --weights 0.4,0.7,1"
+    elif request.count < 1 or pictures > _MOST:
+        problem = f"that would be {pictures} pictures"
+        hint = f"draw between 1 and {_MOST} with --count, fewer nouns or weights"
+    if problem:
+        raise OptionRefused(problem, hint=hint)
+    if request.template.count("*") != 1 or "{noun}" not in request.template:
+        raise PromptRefused(
+            f"the template {request.template!r} does not have one * for the concept and a {{noun}}",
+            hint=f"for example: --template '{TEMPLATE}'",
+        )
+
+
+def _weights(request: TransferRequest) -> tuple[float, ...]:
+    return tuple(dict.fromkeys(request.weights))
+
+
+def _draw(
+    request: TransferRequest, plan: TransferPlan, archive: Archive, on_event: OnEvent
+) -> tuple[list[Image.Image], list[list[list[Image.Image]]]]:
+    """The concept alone, a picture a seed; and [weight][noun][seed]."""
+    backbone = open_base(plan.entry, plan.sampling, on_event)
+    rows, state = unpack_rows(archive), unpack_lora(archive)
+    check_rows_fit(request.name, rows, backbone)
+    seeds = [request.seed + k for k in range(request.count)]
+
+    def at(weight: float, prompts: Sequence[Prompt]) -> list[Shot]:
+        loras = {request.name: (state, weight)} if state else {}
+        return [Shot(prompt, loras, seeds) for prompt in prompts]
+
+    asked = [with_concept(_said(request, noun), request.name) for noun in request.nouns]
+    shots = at(1.0, [(target_slot(request.name),)])
+    for weight in _weights(request):
+        shots += at(weight, asked)
+    batch = plan.entry.recipe.drawing.batch
+    alone, *rest = draw_shots(backbone, shots, rows, plan.sampling, batch, STAGE, on_event)
+    n = len(request.nouns)
+    return alone, [rest[k : k + n] for k in range(0, len(rest), n)]
+
+
+def _said(request: TransferRequest, noun: str) -> str:
+    return request.template.replace("{noun}", noun.replace("*", ""))
+
+
+def _preview(archive: Archive) -> list[Image.Image]:
+    data = archive.members.get("preview.png")
+    return [from_png(data)] if data else []
+
+
+def _grid(
+    references: Sequence[Image.Image],
+    nouns: Sequence[str],
+    pictures: Sequence[Sequence[Image.Image]],
+) -> Image.Image:
+    """References on the left, then a column for each noun."""
+    return grid({"reference": references, **dict(zip(nouns, pictures, strict=True))})
+
+
+def _scores(
+    judge: Judge | None,
+    request: TransferRequest,
+    kind: str,
+    references: Sequence[Image.Image],
+    drawn: Sequence[Sequence[Sequence[Image.Image]]],
+) -> tuple[Score, ...]:
+    if judge is None:
+        return ()
+    return tuple(
+        Score(
+            weight=weight,
+            noun=noun,
+            likeness=judge.likeness(pictures, references, kind),
+            presence=judge.presence(pictures, noun),
+        )
+        for weight, columns in zip(_weights(request), drawn, strict=True)
+        for noun, pictures in zip(request.nouns, columns, strict=True)
+    )
+
+
+def _pick(scores: Sequence[Score]) -> float | None:
+    """The weight of the largest mean product of both scores: a noun without the concept is none."""
+    trades: dict[float, float] = {}
+    for score in scores:
+        trade = max(score.likeness, 0.0) * score.presence
+        trades[score.weight] = trades.get(score.weight, 0.0) + trade
+    return max(trades, key=lambda weight: trades[weight]) if trades else None

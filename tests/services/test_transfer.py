@@ -1,0 +1,137 @@
+"""`prism transfer`: the sweep, the grids, the pick, and what is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from prism_cli import paths
+from prism_cli.backbones import catalog
+from prism_cli.errors import ConceptNotFound, NameTaken, OptionRefused, PrismError, PromptRefused
+from prism_cli.method.composition import factors_of
+from prism_cli.registry.store import Registry
+from prism_cli.services import transfer as module
+from prism_cli.services.compose import ComposeRequest, compose
+from prism_cli.services.concept_archive import unpack_lora
+from prism_cli.services.generate import DrawRequest, generate
+from prism_cli.services.transfer import Score, TransferRequest, TransferResult, transfer
+from tests.bases import fresh_mini
+from tests.services.concepts import keep
+
+
+@pytest.fixture(autouse=True)
+def _base_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "load", lambda entry, run: fresh_mini())
+
+
+def moved(**options: Any) -> TransferResult:
+    """Move "book" onto a box and a wolf, in one step."""
+    asked = {"name": "book", "nouns": ("box", "wolf"), "count": 1, "steps": 1, **options}
+    return transfer(TransferRequest(**asked))
+
+
+def refused(kind: type[PrismError], **options: Any) -> PrismError:
+    with pytest.raises(kind) as caught:
+        moved(**options)
+    assert not list(Path().glob("*.png")) and caught.value.hint
+    return caught.value
+
+
+def test_a_grid_for_each_weight() -> None:
+    """References on the left, a column a noun, a row a seed; scores of every cell."""
+    keep("book", 1, lora=True)
+
+    result = moved(weights=(0.4, 1.0), count=2)
+
+    assert [path.name for path in result.grids] == [
+        "book-transfer-0.4-0.png",
+        "book-transfer-1-0.png",
+    ]
+    with Image.open(result.grids[0]) as one, Image.open(result.grids[1]) as other:
+        assert one.size == (3 * 200 + 8, 22 + 2 * 200 + 8)
+        assert one.tobytes() != other.tobytes()
+    assert [(s.weight, s.noun) for s in result.scores] == [
+        *((0.4, "box"), (0.4, "wolf")),
+        *((1.0, "box"), (1.0, "wolf")),
+    ]
+    assert result.picked in (0.4, 1.0) and result.judge and not result.unscored
+
+
+def test_the_pick_has_both_concept_and_noun() -> None:
+    """The largest mean product: one without the other counts for nothing."""
+
+    def score(weight: float, likeness: float, presence: float) -> Score:
+        return Score(weight=weight, noun="box", likeness=likeness, presence=presence)
+
+    assert module._pick([score(0.4, 0.1, 0.9), score(0.7, 0.6, 0.6), score(1.0, 0.9, 0.1)]) == 0.7
+    assert module._pick([score(0.4, -0.9, 1.0), score(1.0, 0.1, 0.1)]) == 1.0
+    assert module._pick([]) is None
+
+
+def test_the_template_is_the_papers() -> None:
+    """One cell of the grid is the picture that gen draws of "a photo of [book] box"."""
+    keep("book", 1, lora=True)
+    grid = moved(nouns=("box",), weights=(0.7,), seed=3).grids[0]
+    drawn = generate(DrawRequest(prompt="a photo of [book:0.7] box", seed=3, steps=1))
+
+    with Image.open(grid) as sheet, Image.open(drawn.pictures[0].path) as picture:
+        cell = sheet.crop((208, 30, 400, 222))
+        expected = picture.convert("RGB").resize((192, 192), Image.Resampling.LANCZOS)
+        gaps = [abs(a - b) for a, b in zip(cell.tobytes(), expected.tobytes(), strict=True)]
+    assert max(gaps) <= 2
+
+
+def test_what_is_kept_is_the_concept_at_the_weight() -> None:
+    """Its delta is the weighted one; tokens and residuals are the same."""
+    keep("book", 1, lora=True)
+
+    result = moved(weights=(0.5,), keep="soft")
+
+    registry = Registry(paths.concepts_dir())
+    old, new = registry.load("book"), registry.load("soft")
+    assert result.kept == registry.entry("soft").path
+    before, after = factors_of(unpack_lora(old)), factors_of(unpack_lora(new))
+    for layer, factors in after.items():
+        torch.testing.assert_close(factors.delta, 0.5 * before[layer].delta)
+    assert new.members["tokens.safetensors"] == old.members["tokens.safetensors"]
+    assert new.manifest.metrics["transfer.weight"] == 0.5
+
+
+def test_without_a_judge_the_sweep_is_drawn_unscored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so, picks nothing, and keeps only a weight that was given."""
+    keep("book", 1, lora=True)
+    monkeypatch.setattr(module, "judge_of", lambda entry: None)
+
+    error = refused(OptionRefused, keep="soft")
+    result = moved(weights=(0.5,), keep="soft")
+
+    assert "--weights 0.7 --keep soft" in error.hint
+    assert result.grids[0].is_file() and result.kept is not None
+    assert (result.scores, result.picked) == ((), None) and "prism eval" in result.unscored
+
+
+def test_refusals() -> None:
+    """Compositions, no LoRA to sweep, templates without places, names that are taken."""
+    keep("book", 1, lora=True)
+    keep("plain", 2)
+    compose(ComposeRequest(names=("book", "plain"), name="both", preview=False))
+
+    refused(ConceptNotFound, name="bok")
+    assert "composition" in refused(OptionRefused, name="both").message
+    assert "--weights 1" in refused(OptionRefused, name="plain").hint
+    refused(OptionRefused, name="plain", weights=(1.0,), keep="soft")
+    refused(OptionRefused, weights=(99.0,))
+    refused(OptionRefused, count=999)
+    refused(OptionRefused, nouns=())
+    for template in ("a box", "* and * {noun}", "a photo of *"):
+        assert "{noun}" in refused(PromptRefused, template=template).hint
+    refused(NameTaken, keep="plain")
+    Path("book-transfer-0.4-0.png").touch()
+    with pytest.raises(NameTaken):
+        moved()
+    assert dataclasses.asdict(moved(force=True, weights=(0.4,)))["picked"] == 0.4
