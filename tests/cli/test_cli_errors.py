@@ -177,6 +177,7 @@ CASES = {
         "eval mydog --prompts my.txt", 4, both(kept(mydog=None), file("my.txt", b"a dog"))
     ),
     "eval-count": Case("eval mydog --count 0", 2),
+    "eval-composition": Case("eval catink", 4, kept(catink=composition())),
     "report-unknown": Case("report mydok", 3, kept(mydog=None)),
     "report-corrupt": Case("report mydog", 4, kept(mydog=worlds.corrupt())),
     "report-taken": Case("report mydog", 4, both(kept(mydog=None), file("mydog-report.html", b""))),

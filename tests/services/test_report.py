@@ -16,7 +16,7 @@ from prism_cli.services.concept_archive import CURVE_POINTS, read_curve, written
 from prism_cli.services.evaluation_store import EvaluationStore
 from prism_cli.services.report import gather
 from tests.cli import worlds
-from tests.registry.samples import MANIFEST, MEMBERS
+from tests.registry.samples import MANIFEST, MEMBERS, composition
 
 
 @given(st.lists(st.floats(1e-6, 1e3), max_size=CURVE_POINTS))
@@ -58,6 +58,17 @@ def test_metrics_of_another_program() -> None:
     (curve,) = report.curves
     assert curve.points == ((0, 1.5), (10, 1.0), (20, 0.5))
     assert curve.ended == "came to rest after 20 steps"
-    assert report.facts["composed of"] == "cat"
     assert [caption.text for caption in report.captions] == [p.caption for p in MANIFEST.photos]
     assert {s.name: (s.value, s.source) for s in report.settings}["steps"] == ("200", "flag")
+
+
+def test_a_composition_says_of_what() -> None:
+    worlds.keep("catink", composition())
+    archive = Registry(paths.concepts_dir()).load("catink")
+
+    report = gather(archive, EvaluationStore.of(archive), None)
+
+    assert report.facts["composed of"] == ", ".join(p.name for p in archive.manifest.parents)
+    assert [command for command, _ in report.use] == [
+        'prism gen "A [catink] box" -n 4', 'prism gen "[catink:0.7] at night" --seed 7'
+    ]  # fmt: skip
