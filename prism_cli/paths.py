@@ -31,9 +31,12 @@ def bases_dir() -> Path:
 
 def captions_cache() -> Path:
     """What captioners have answered, so that nothing is asked twice; safe to delete."""
-    home = os.environ.get("PRISM_HOME")
-    cache = data_dir() / "cache" if home else Path(platformdirs.user_cache_dir("prism"))
-    return cache / "captions"
+    return _cache_dir() / "captions"
+
+
+def verdicts_cache() -> Path:
+    """What a judge of pictures has answered, likewise."""
+    return _cache_dir() / "verdicts"
 
 
 def encoders_dir() -> Path:
@@ -60,6 +63,11 @@ def hub_cache() -> Path:
     if environ.get("HF_HOME"):
         return _expanded(environ["HF_HOME"]) / "hub"
     return _expanded(environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface" / "hub"
+
+
+def _cache_dir() -> Path:
+    home = os.environ.get("PRISM_HOME")
+    return data_dir() / "cache" if home else Path(platformdirs.user_cache_dir("prism"))
 
 
 def _expanded(folder: str) -> Path:

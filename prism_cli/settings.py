@@ -66,6 +66,7 @@ class DrawingOptions:
     batch: int = _setting(4, 1, 256)  # pictures drawn at once
 
 
+GEMINI_MODEL = r"[A-Za-z0-9][\w.-]*"  # the pattern of an id
 CAPTION_SOURCES = ("auto", "files", "gemini", "local", "none")
 
 
@@ -76,7 +77,7 @@ class CaptionOptions:
     source: str = _text("auto", "|".join(CAPTION_SOURCES), f"one of {', '.join(CAPTION_SOURCES)}")
     # The paper's Gemini 2.5 Flash (supplement, section 10) is no longer served; this is the stable
     # Flash of https://ai.google.dev/gemini-api/docs/deprecations with no end announced.
-    model: str = _text("gemini-3.8-flash", r"[A-Za-z0-9][\w.-]*", "the id of a Gemini model")
+    model: str = _text("gemini-3.8-flash", GEMINI_MODEL, "the id of a Gemini model")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

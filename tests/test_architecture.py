@@ -34,7 +34,7 @@ OWN: dict[str, set[str]] = {
     "services": ANY - {"cli"},
     "method": {"backbones.base", "backbones.corruption"},  # formulas, no model
     "backbones": {"runtime"},
-    # One needs the practice base's scorer, another the client that a judge is to share with it.
+    # One needs the practice base's scorer, another the client that a judge shares with it.
     "captioners": {"encoders", "gemini_client"},
     "encoders": set(),
     "registry": set(),

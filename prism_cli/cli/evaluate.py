@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ from prism_cli.cli.options import (
 )
 from prism_cli.cli.progress import progress
 from prism_cli.errors import Interrupted
+from prism_cli.settings import CaptionOptions
 
 PhotosOption = Annotated[
     Path | None,
@@ -37,6 +39,31 @@ PromptsOption = Annotated[
 ]
 LiveFlag = Annotated[
     bool, typer.Option("--live", help="DreamBench's prompts for live subjects, not for objects.")
+]
+
+
+class Judge(StrEnum):
+    """Who judges pictures; the values are `vlm_judge.JUDGES`."""
+
+    GEMINI = "gemini"
+
+
+JudgeOption = Annotated[
+    Judge | None,
+    typer.Option(
+        "--judge",
+        help="Ask Gemini too whether each prompt's first picture satisfies the paper's criteria; it"
+        " gets the picture and, with --photos, the photos.",
+    ),
+]
+JudgeModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--judge-model",
+        metavar="ID",
+        help=f"The model that judges. Without it: {CaptionOptions().model}.",
+        show_default=False,
+    ),
 ]
 
 
@@ -67,6 +94,8 @@ def eval_command(
         float | None, typer.Option(min=1, help="Classifier-free guidance; else the base's.")
     ] = None,
     base: BaseOption = None,
+    judge: JudgeOption = None,
+    judge_model: JudgeModelOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be drawn, and stop.")
     ] = False,
@@ -99,6 +128,8 @@ def eval_command(
         steps=steps,
         guidance=guidance,
         base=base,
+        judge=judge and judge.value,
+        judge_model=judge_model,
     )
     try:
         with progress() as on_event:
@@ -109,12 +140,14 @@ def eval_command(
     except KeyboardInterrupt:
         raise Interrupted(
             "the evaluation was stopped",
-            hint="run the same command again to go on from the pictures that are drawn",
+            hint="run the same command again to go on from what is drawn and answered",
         ) from None
     if dry_run:
         measured.plan(plan)
     else:
         measured.evaluated(found)
+        if found.unanswered:
+            raise typer.Exit(1)
 
 
 def make_sure_of_encoders(name: str, yes: bool) -> None:

@@ -37,10 +37,33 @@ def evaluated(found: EvalResult) -> None:
     ]
     for line in listing.table([head, *rows], right=head[1:4]):
         render.result(line)
+    _judged(found)
     prompts = f"{len(evaluation.prompts)} prompt" + ("s" if len(evaluation.prompts) > 1 else "")
     drawn = f"{prompts} ({evaluation.prompt_list}) x {evaluation.count}"
     render.hint(f"{drawn} on {evaluation.base}; the pictures: {found.sheet}")
     render.done(f"{found.name} is measured", f"prism report {found.name}")
+
+
+def _judged(found: EvalResult) -> None:
+    """Print the share of pictures that satisfy each criterion, where a judge was asked."""
+    judged = found.evaluation.satisfaction
+    if judged is None:
+        return
+    head = ("criterion", "satisfied", "share", "95 %", "unanswered", "judged by")
+    rows = [
+        (
+            rate.criterion,
+            f"{rate.satisfied} of {rate.answered}",
+            number(rate.share),
+            f"{number(rate.low)}..{number(rate.high)}" if rate.answered else "",
+            str(rate.unanswered),
+            judged.judge,
+        )
+        for rate in judged.rates
+    ]
+    render.result("")
+    for line in listing.table([head, *rows], right=head[1:5]):
+        render.result(line)
 
 
 def reported(written: ReportResult) -> None:
@@ -63,6 +86,8 @@ def plan(planned: EvalPlan) -> None:
         f"{_count(groups.alone)} by the base alone",
         "steps": f"{planned.sampling.steps} at guidance {planned.sampling.guidance:g}",
     }
+    if planned.judging:
+        facts["judge"] = planned.judging
     if render.style().json:
         render.document("eval", {"plan": {**facts, "total": groups.total}})
         return

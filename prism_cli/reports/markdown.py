@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Sequence
 
-from prism_cli.reports.model import Evaluation, Report
+from prism_cli.reports.model import Evaluation, Report, Satisfaction
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|#~])")
 
@@ -70,10 +70,26 @@ def _scores(report: Report) -> list[str]:
             ],
         ),
     ]
-    if report.satisfaction:
-        shares = [(name, f"{share:.0%}") for name, share in report.satisfaction.items()]
-        blocks.append(_table(("criterion", "satisfied"), shares))
+    if found.satisfaction:
+        blocks += _satisfaction(found.satisfaction)
     return blocks
+
+
+def _satisfaction(found: Satisfaction) -> list[str]:
+    rows = [
+        (
+            rate.criterion,
+            f"{rate.satisfied} of {rate.answered}",
+            _number(rate.share),
+            f"{_number(rate.low)} to {_number(rate.high)}" if rate.answered else "",
+            str(rate.unanswered),
+        )
+        for rate in found.rates
+    ]
+    return [
+        f"What {_plain(found.judge)} answered about the first picture of each prompt.",
+        _table(("criterion", "satisfied", "share", "95 %", "unanswered"), rows),
+    ]
 
 
 def _prompts(found: Evaluation) -> str:

@@ -42,12 +42,48 @@ class PromptResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """A judge's answer about one picture; satisfied: None where there is none, for `problem`."""
+
+    criterion: str
+    prompt: str
+    picture: str
+    satisfied: bool | None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """How many pictures satisfy a criterion, of those that the judge answered for.
+
+    share: of the answers; low, high: its 95 % interval. None where nothing was answered.
+    """
+
+    criterion: str
+    satisfied: int
+    answered: int
+    unanswered: int
+    share: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Satisfaction:
+    """What a judge found (supplement, section 12). judge: who was asked, with the model."""
+
+    judge: str
+    rates: tuple[Rate, ...]
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """What was drawn and measured of a concept.
 
     word: the class word that stood for the concept where the base drew alone. target, residuals,
     both: names of the files with what the tokens draw, the last two one a photo. references,
-    held_out: how many photos were compared with.
+    held_out: how many photos were compared with. satisfaction: None where no judge was asked.
     """
 
     created: str
@@ -66,6 +102,7 @@ class Evaluation:
     target: tuple[str, ...]
     residuals: tuple[str, ...]
     both: tuple[str, ...]
+    satisfaction: Satisfaction | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,8 +185,7 @@ class DrawnPrompt:
 class Report:
     """Everything that a report shows; a section that is None or empty is left out.
 
-    use: commands, with what each does. satisfaction: the share of pictures that a judge found to
-    satisfy a criterion, by criterion.
+    use: commands, with what each does.
     """
 
     name: str
@@ -170,4 +206,3 @@ class Report:
     grid: TokenGrid | None = None
     drawn: tuple[DrawnPrompt, ...] = ()
     leakage: Matrix | None = None
-    satisfaction: Mapping[str, float] | None = None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +17,12 @@ from prism_cli.captioners.files import CaptionFiles, sidecar_of
 from prism_cli.errors import (
     CaptionRefused,
     CaptionsFailed,
-    GeminiUnusable,
     PrismError,
     StorageFailed,
 )
 from prism_cli.gemini_client import SIDE
 from prism_cli.services import caption_cache, local_captioner
+from prism_cli.services.asking import ask_each
 from prism_cli.services.events import Note, OnEvent, StageBegan, StageEnded, StageMoved, ignore
 from prism_cli.services.photo_files import Finding, read_picture
 from prism_cli.services.photos import Photo
@@ -184,25 +183,16 @@ def _describe(
 def _ask(
     plan: _Plan, captioner: Captioner, photos: dict[int, Picture], on_event: OnEvent
 ) -> dict[int, str | PrismError]:
-    """Ask about several photos at once; each answer belongs to the photo that was asked about."""
-    answers: dict[int, str | PrismError] = {}
+    """Ask about several photos at once."""
     tell = on_event if plan.kept else ignore  # the others are quick
     tell(StageBegan(STAGE, len(photos), unit="photo"))
-    with ThreadPoolExecutor(min(plan.at_once, len(photos))) as pool:
-        asked = {pool.submit(_one, plan, captioner, photo): k for k, photo in photos.items()}
-        try:
-            for done in as_completed(asked):
-                try:
-                    answers[asked[done]] = done.result()
-                except GeminiUnusable:
-                    raise
-                except PrismError as error:
-                    answers[asked[done]] = error
-                tell(StageMoved(STAGE, len(answers)))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            captioner.stop()
-            raise
+    answers = ask_each(
+        lambda photo: _one(plan, captioner, photo),
+        photos,
+        at_once=plan.at_once,
+        stop=captioner.stop,
+        moved=lambda count: tell(StageMoved(STAGE, count)),
+    )
     tell(StageEnded(STAGE, len(answers), "done"))
     return answers
 

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from pathlib import Path
-
 from prism_cli import paths
 from prism_cli.captioners.base import Captioner, Picture
-from prism_cli.errors import storage
-from prism_cli.files import write_whole
+from prism_cli.services.answer_cache import AnswerCache
 
 
 def kept(picture: Picture, captioner: Captioner) -> str | None:
     """The answer that was kept; None where there is none, or none that can be read."""
-    path = _path(picture, captioner)
-    with storage("read", path):
-        data = path.read_bytes() if path.is_file() else b"{}"
-    try:
-        caption = json.loads(data)["caption"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None  # the cache may be deleted at any time, whole or in part
+    caption = _cache().read(_asked(picture, captioner)).get("caption")
     return caption if isinstance(caption, str) and caption else None
 
 
 def keep(picture: Picture, captioner: Captioner, caption: str) -> None:
     """Keep an answer. It names neither the photo's file nor its folder."""
     content = {"caption": caption, "source": captioner.source}
-    write_whole(_path(picture, captioner), f"{json.dumps(content, indent=2)}\n".encode())
+    _cache().keep(_asked(picture, captioner), content)
 
 
-def _path(picture: Picture, captioner: Captioner) -> Path:
-    asked = json.dumps([picture.sha256, captioner.source, captioner.prompt])
-    return paths.captions_cache() / f"{hashlib.sha256(asked.encode()).hexdigest()}.json"
+def _cache() -> AnswerCache:
+    return AnswerCache(paths.captions_cache())
+
+
+def _asked(picture: Picture, captioner: Captioner) -> tuple[str, ...]:
+    return (picture.sha256, captioner.source, captioner.prompt)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from PIL import Image
+
 from prism_cli import evaluation_prompts, paths
 from prism_cli.backbones import catalog
 from prism_cli.backbones.base import Backbone, SamplingPlan
@@ -17,7 +19,7 @@ from prism_cli.method.tokens import ConceptTokens
 from prism_cli.registry.archive import Archive
 from prism_cli.registry.store import Registry
 from prism_cli.reports.contact_sheet import as_tile, contact_sheet
-from prism_cli.reports.model import Evaluation
+from prism_cli.reports.model import Evaluation, Satisfaction
 from prism_cli.runtime import Runtime, detect
 from prism_cli.services.concept_archive import check_rows_fit, unpack_lora, unpack_tokens
 from prism_cli.services.evaluation_draws import Groups, Job, draw_groups, groups_of
@@ -31,6 +33,7 @@ from prism_cli.services.pictures import png
 from prism_cli.services.references import ReferencePhotos, match_photos
 from prism_cli.services.scene import read_scene
 from prism_cli.services.scoring import measure, opened
+from prism_cli.services.vlm_judge import Judged, check_key, criteria, judge_pictures, model_of, sent
 from prism_cli.settings import checked
 
 SHEET = "drawn.png"  # of the evaluation's pictures, beside its numbers
@@ -42,7 +45,8 @@ class EvalRequest:
 
     photos: a folder with the references, and perhaps more of the same. live: the list of prompts
     for live subjects. class_word: what the base draws where the concept would stand; None for the
-    word that the concept was started from, if any.
+    word that the concept was started from, if any. judge: who else is asked about the pictures, one
+    of `vlm_judge.JUDGES`. judge_model: the id of its model.
     """
 
     name: str
@@ -55,11 +59,16 @@ class EvalRequest:
     steps: int | None = None
     guidance: float | None = None
     base: str | None = None
+    judge: str | None = None
+    judge_model: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalPlan:
-    """An evaluation as it was prepared, before a weight is loaded."""
+    """An evaluation as it was prepared, before a weight is loaded.
+
+    judge: the id of the model that judges the pictures; None for nobody.
+    """
 
     request: EvalRequest
     archive: Archive
@@ -71,6 +80,21 @@ class EvalPlan:
     groups: Groups
     sampling: SamplingPlan
     photos: ReferencePhotos
+    judge: str | None = None
+
+    @property
+    def shown(self) -> list[Image.Image]:
+        """The photos that a judge gets: only of a folder that was named, not from where they lay."""
+        return [] if self.request.photos is None else list(self.photos.references.values())
+
+    @property
+    def judging(self) -> str:
+        """What a judge is asked and gets, in words; "" for no judge."""
+        if self.judge is None:
+            return ""
+        drawn, photos = len(self.prompts.prompts), len(self.shown)
+        count = drawn * len(criteria(photos))
+        return f"gemini:{self.judge} gets {sent(drawn, photos)}, in at most {count} questions"
 
     @property
     def identity(self) -> dict[str, object]:
@@ -94,6 +118,12 @@ class EvalResult:
     folder: Path
     sheet: Path
 
+    @property
+    def unanswered(self) -> int:
+        """How many questions the judge has not answered."""
+        judged = self.evaluation.satisfaction
+        return sum(rate.unanswered for rate in judged.rates) if judged else 0
+
 
 def evaluate(
     request: EvalRequest, on_event: OnEvent = ignore, now: datetime | None = None
@@ -101,17 +131,26 @@ def evaluate(
     """Draw a concept by the protocol, measure it, and keep both.
 
     Stopped at any moment, it goes on from the pictures that are there. Raises ConceptNotFound,
-    BaseMismatch, EncoderNotDownloaded, PhotosRefused, OptionRefused, TooLarge, StorageFailed.
+    BaseMismatch, EncoderNotDownloaded, PhotosRefused, OptionRefused, TooLarge, StorageFailed, and
+    GeminiUnusable where a judge was named and cannot be asked: without a key before anything is
+    drawn, else when the scores are kept.
     """
     plan = prepare_evaluation(request, on_event)
     judges = judges_for(plan.entry, plan.runtime.device)  # before hours are spent on drawing
     store = EvaluationStore.of(plan.archive)
     folder = store.pictures(plan.identity)
+    if plan.judge and not _is_drawn(plan, folder):
+        check_key(plan.judge)  # likewise
     _draw(plan, folder, on_event)
     evaluation = measure(plan, folder, judges, now or datetime.now(UTC))
     store.keep(evaluation)
     sheet = store.picture(SHEET)
     write_whole(sheet, _sheet(plan, folder))
+    if plan.judge:
+        evaluation = replace(
+            evaluation, satisfaction=_judge(plan.judge, plan, evaluation, store, on_event)
+        )
+        store.keep(evaluation)
     return EvalResult(name=request.name, evaluation=evaluation, folder=store.folder, sheet=sheet)
 
 
@@ -119,6 +158,7 @@ def prepare_evaluation(request: EvalRequest, on_event: OnEvent = ignore) -> Eval
     """Check everything that can be checked before a weight is loaded."""
     if not 1 <= request.count <= 100:
         raise OptionRefused(f"--count must be between 1 and 100, not {request.count}")
+    judge = model_of(request.judge, request.judge_model)
     archive = Registry(paths.concepts_dir()).load(request.name)
     if archive.manifest.parents:
         names = " ".join(parent.name for parent in archive.manifest.parents)
@@ -157,6 +197,7 @@ def prepare_evaluation(request: EvalRequest, on_event: OnEvent = ignore) -> Eval
         ),
         sampling=sampling_of(entry, request.steps, request.guidance),
         photos=photos,
+        judge=judge,
     )
 
 
@@ -179,11 +220,7 @@ def default_list(entry: BaseEntry, *, live: bool) -> PromptList:
 
 def _draw(plan: EvalPlan, folder: Path, on_event: OnEvent) -> None:
     """Draw what the evaluation needs, and let the base go."""
-    if all(
-        (folder / name).is_file()
-        for group in (*plan.groups.alone, *plan.groups.learned)
-        for name in group.every_file
-    ):
+    if _is_drawn(plan, folder):
         on_event(Note("every picture is there from an earlier evaluation"))
         return
     backbone = load_to_draw(plan.entry, plan.sampling, plan.runtime, on_event)
@@ -193,6 +230,14 @@ def _draw(plan: EvalPlan, folder: Path, on_event: OnEvent) -> None:
     job = Job(folder=folder, plan=plan.sampling, seed=plan.request.seed, batch=batch)
     lora, groups = unpack_lora(plan.archive), plan.groups
     draw_groups(backbone, plan.tokens, lora, groups.alone, groups.learned, job, on_event)
+
+
+def _is_drawn(plan: EvalPlan, folder: Path) -> bool:
+    return all(
+        (folder / name).is_file()
+        for group in (*plan.groups.alone, *plan.groups.learned)
+        for name in group.every_file
+    )
 
 
 def load_to_draw(
@@ -210,6 +255,17 @@ def load_to_draw(
         )
         runtime = fit(footprint_of(entry), work, on_event).runtime(runtime.device)
     return catalog.load(entry, runtime)
+
+
+def _judge(
+    model: str, plan: EvalPlan, evaluation: Evaluation, store: EvaluationStore, on_event: OnEvent
+) -> Satisfaction:
+    """What a judge says of each prompt's first picture, beside the photos that were trained on."""
+    pictures = [
+        Judged(each.prompt, each.text, each.pictures[0], opened(store.picture(each.pictures[0])))
+        for each in evaluation.prompts
+    ]
+    return judge_pictures(model, pictures, plan.shown, on_event)
 
 
 def _sheet(plan: EvalPlan, folder: Path) -> bytes:

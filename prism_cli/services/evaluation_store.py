@@ -17,7 +17,7 @@ from prism_cli import paths
 from prism_cli.errors import StorageFailed, storage
 from prism_cli.files import write_whole
 from prism_cli.registry.archive import Archive
-from prism_cli.reports.model import Evaluation, PromptResult, Score
+from prism_cli.reports.model import Evaluation, PromptResult, Rate, Satisfaction, Score, Verdict
 from prism_cli.services.scene import learned_digest
 
 _RESULT = "evaluation.json"
@@ -74,6 +74,7 @@ class EvaluationStore:
             content["prompts"] = tuple(_prompt(each) for each in content["prompts"])
             for name in ("target", "residuals", "both"):
                 content[name] = tuple(content[name])
+            content["satisfaction"] = _satisfaction(content.get("satisfaction"))
             return Evaluation(**content)
         except (ValueError, KeyError, TypeError) as error:
             raise StorageFailed(
@@ -85,3 +86,14 @@ def _prompt(content: dict[str, Any]) -> PromptResult:
     for name in ("pictures", "base_pictures"):
         content[name] = tuple(content[name])
     return PromptResult(**content)
+
+
+def _satisfaction(content: dict[str, Any] | None) -> Satisfaction | None:
+    """None where no judge was asked, or the evaluation is older than judges."""
+    if content is None:
+        return None
+    return Satisfaction(
+        judge=content["judge"],
+        rates=tuple(Rate(**each) for each in content["rates"]),
+        verdicts=tuple(Verdict(**each) for each in content["verdicts"]),
+    )

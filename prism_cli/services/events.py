@@ -35,7 +35,7 @@ class StageBegan:
     stage: str
     total: int
     step: int = 0
-    unit: Literal["step", "photo", "picture", "MB"] = "step"
+    unit: Literal["step", "photo", "picture", "question", "MB"] = "step"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import pytest
 from tests.cli import worlds
 from tests.cli.running import call
 from tests.registry.samples import composition
+from tests.services import concepts
 
 Before = Callable[[pytest.MonkeyPatch], object]
 HERE = Path()
@@ -86,6 +87,11 @@ def without_a_key(patch: pytest.MonkeyPatch) -> None:
     """No key for the Gemini API."""
     for variable in ("GOOGLE_API_KEY", "GEMINI_API_KEY"):
         patch.delenv(variable, raising=False)
+
+
+def on_mini(patch: pytest.MonkeyPatch) -> None:
+    """A concept that can be drawn."""
+    concepts.keep("mydog")
 
 
 TRAIN = "train photos --name mydog"
@@ -178,6 +184,9 @@ CASES = {
     ),
     "eval-count": Case("eval mydog --count 0", 2),
     "eval-composition": Case("eval catink", 4, kept(catink=composition())),
+    "eval-judge": Case("eval mydog --judge gpt", 2),
+    "eval-judge-model": Case("eval mydog --judge-model gemini-x", 4, kept(mydog=None)),
+    "eval-judge-no-key": Case("eval mydog --judge gemini", 1, both(on_mini, without_a_key)),
     "report-unknown": Case("report mydok", 3, kept(mydog=None)),
     "report-corrupt": Case("report mydog", 4, kept(mydog=worlds.corrupt())),
     "report-taken": Case("report mydog", 4, both(kept(mydog=None), file("mydog-report.html", b""))),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import gemini as api
 from tests.cli import worlds
 from tests.cli.running import call
+from tests.gemini import FakeGemini
 from tests.services import concepts
 
 Golden = Callable[[str, str], None]
@@ -40,6 +42,72 @@ def test_evaluate_and_report(home: Path, prompts: None, golden: Golden) -> None:
     assert page.count("<img") == 1 + 2 + 1 + 2 * 3 + 2 and "Training" in page
     assert page.count("<polyline") == 2  # the archive holds both stages' losses
     assert "(card-drawn.png)" in card and Path("card-drawn.png").is_file()
+
+
+@pytest.fixture
+def gemini(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGemini]:
+    """Gemini's server, which is satisfied with everything."""
+    with api.connected(FakeGemini(), monkeypatch) as fake:
+        fake.otherwise = lambda asked: api.answers(satisfied=True)
+        yield fake
+
+
+def test_a_judge(home: Path, prompts: None, gemini: FakeGemini, golden: Golden) -> None:
+    """What is sent is said first; a picture without an answer last, and in the exit status."""
+    lines = []
+    for line, reply, status in (
+        (f"eval mydog {' '.join(QUICK)} --judge gemini --photos photos --dry-run", None, 0),
+        (f"eval mydog {' '.join(QUICK)} --judge gemini --photos photos", None, 0),
+        (f"eval mydog {' '.join(QUICK)} --judge gemini --judge-model other", api.blocked(), 1),
+        ("report mydog --markdown -o card.md", None, 0),
+    ):
+        gemini.replies = [reply] if reply else []
+        ran = call(*line.split())
+        assert ran.status == status, ran.stderr
+        lines += [f"$ prism {line}", ran.stdout + "[stderr]", ran.stderr.rstrip("\n")]
+    assert len(gemini.asked) == 3 + 1
+    text = re.sub(
+        r"((?:image-text|design|surroundings|residual gap) .*)", _numbers, "\n".join(lines)
+    )
+    golden("judge-session", text)
+    assert "| Text Alignment | 0 of 0 |  |  | 1 |" in Path("card.md").read_text("utf-8")
+
+
+def _numbers(row: re.Match[str]) -> str:
+    """A row of scores, which differ from machine to machine, without its numbers."""
+    return re.sub(r" +-?[0-9]\.[0-9]{3}\b", "  N", row[0])
+
+
+def test_a_judge_in_json(prompts: None, gemini: FakeGemini) -> None:
+    """Rates and each answer; a wrong key is an error that does not hold it, and loses nothing."""
+    concepts.keep("mydog")
+    gemini.otherwise = lambda asked: api.FORBIDDEN
+    refused = call("eval", "mydog", *QUICK, "--judge", "gemini", "--json")
+    report = json.loads(call("report", "mydog", "--json").stdout)
+    gemini.otherwise = lambda asked: api.answers(satisfied=False)
+    done = call("eval", "mydog", *QUICK, "--judge", "gemini", "--json")
+
+    assert refused.status == 1 and "refuses the key" in json.loads(refused.stdout)["error"]["cause"]
+    assert report["evaluated"]
+    found = json.loads(done.stdout)["evaluation"]["satisfaction"]
+    [rate], [verdict] = found["rates"], found["verdicts"]
+    assert (rate["criterion"], rate["satisfied"], rate["answered"]) == ("Text Alignment", 0, 1)
+    assert (rate["low"], rate["high"]) == (0.0, pytest.approx(0.7935, abs=5e-5))
+    assert verdict["satisfied"] is False and verdict["picture"].endswith("concept-00-0.png")
+    for ran in (refused, done):
+        assert api.KEY not in ran.stdout + ran.stderr
+
+
+def test_pictures_leave_only_when_asked(prompts: None, gemini: FakeGemini) -> None:
+    """A key in the environment is no permission; quiet says it too."""
+    concepts.keep("mydog")
+    call("eval", "mydog", *QUICK)
+    assert gemini.asked == []
+
+    ran = call("eval", "mydog", *QUICK, "--judge", "gemini", "-q")
+
+    assert len(gemini.asked) == 1
+    assert ran.stderr.count("leaves this machine for Google") == 1
 
 
 def test_in_json_and_quiet(prompts: None) -> None:

@@ -12,7 +12,9 @@ from prism_cli.reports.model import (
     Matrix,
     Picture,
     PromptResult,
+    Rate,
     Report,
+    Satisfaction,
     Score,
     Setting,
     TokenGrid,
@@ -73,6 +75,30 @@ EVALUATION = Evaluation(
     target=("drawn/target-00-0.png",),
     residuals=("drawn/residual-00-0.png",),
     both=("drawn/both-00-0.png",),
+    satisfaction=Satisfaction(
+        judge="gemini:gemini-3.8-flash",
+        rates=(
+            Rate(
+                criterion="Concept Fidelity",
+                satisfied=3,
+                answered=4,
+                unanswered=1,
+                share=0.75,
+                low=0.3006,
+                high=0.9544,
+            ),
+            Rate(
+                criterion="Text Alignment",
+                satisfied=0,
+                answered=0,
+                unanswered=5,
+                share=None,
+                low=None,
+                high=None,
+            ),
+        ),
+        verdicts=(),
+    ),
 )
 FULL = Report(
     name="mydog",
@@ -107,7 +133,6 @@ FULL = Report(
     leakage=Matrix(
         labels=("photo 0", "photo 1"), values=((0.0, 0.5), (0.25, 1.0)), note="Low is good."
     ),
-    satisfaction={"Concept Fidelity": 0.75},
 )
 BARE = dataclasses.replace(
     FULL,
@@ -119,5 +144,4 @@ BARE = dataclasses.replace(
     grid=None,
     drawn=(),
     leakage=None,
-    satisfaction=None,
 )

@@ -57,7 +57,16 @@ def test_every_section_is_there() -> None:
         *("Use it", "Photos", "Scores", "What each token holds", "Leakage", "Drawn"),
         *("Training", "Captions", "Settings"),
     ]
-    for said in ("CLIP ViT-B/32", "0.312", "0.250", "0.750", "75 %", "Low is good.", "step 10"):
+    for said in (
+        "CLIP ViT-B/32",
+        "0.312",
+        "0.250",
+        "0.750",
+        "3 of 4",
+        "0.301 to 0.954",
+        "Low is good.",
+        "step 10",
+    ):
         assert said in text
     assert "came to rest after 20 steps" in text
 
@@ -112,6 +121,8 @@ def test_markdown_is_text_in_tables() -> None:
     assert len(columns) > 15
     assert "<script>" not in text and r"\*bold\*" in text and r"\[link\]" in text
     assert "![What mydog draws](mydog-drawn.png)" in text
+    assert "| Concept Fidelity | 3 of 4 | 0.750 | 0.301 to 0.954 | 1 |" in text
+    assert "| Text Alignment | 0 of 0 |  |  | 5 |" in text
     assert "| CLIP-T | CLIP ViT-B/32 | 0.312 | 0.250 |  |" in text
     assert '    prism gen "A [mydog] box" -n 4' in text
 
