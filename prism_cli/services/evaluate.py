@@ -84,7 +84,7 @@ class EvalPlan:
 
     @property
     def shown(self) -> list[Image.Image]:
-        """The photos that a judge gets: only of a folder that was named, not from where they lay."""
+        """The photos that a judge gets: of a folder that was named, not from where they lay."""
         return [] if self.request.photos is None else list(self.photos.references.values())
 
     @property
