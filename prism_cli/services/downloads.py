@@ -151,7 +151,10 @@ def pull_files(
     """
     with storage("write", paths.hub_cache()), _told(source):
         commit, files = _listed(source)
-        return _bring(source, commit, [files[path] for path in choose(files)], on_event)
+        here = hub_cache.files_in(hub_cache.snapshot(source.repository, commit))
+        wanted = [files[path] for path in choose(files)]
+        absent = [file for file in wanted if file.path not in here]
+        return _bring(source, commit, wanted, absent, on_event)
 
 
 def _main(name: str) -> str:
@@ -226,15 +229,19 @@ def _pull(
     remote = _look(source, accept)
     if warn and (note := wants_gpu(source.name, remote.family)) is not None:
         on_event(note)
-    pulled = _bring(source, remote.commit, remote.wanted, on_event)
+    pulled = _bring(source, remote.commit, remote.wanted, remote.absent, on_event)
     hub_cache.pin(source.repository, remote.commit)
     return pulled
 
 
-def _bring(source: Source, commit: str, wanted: Collection[RepoFile], on_event: OnEvent) -> Pulled:
-    """Fetch files into the cache, once there is room for those not in it, and check each."""
-    here = hub_cache.files_in(hub_cache.snapshot(source.repository, commit))
-    absent = [file for file in wanted if file.path not in here]
+def _bring(
+    source: Source,
+    commit: str,
+    wanted: Collection[RepoFile],
+    absent: Collection[RepoFile],
+    on_event: OnEvent,
+) -> Pulled:
+    """Fetch the wanted files, of which some are absent from the cache, and check each."""
     _check_room(sum(file.size for file in absent))
     meter = _Meter(sum(file.size for file in wanted), on_event)
     on_event(StageBegan(STAGE, megabytes(meter.total), unit="MB"))
