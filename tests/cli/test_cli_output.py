@@ -223,7 +223,7 @@ def test_train_reports(learned: tuple[Ran, Path], golden: Golden) -> None:
     ran, _ = learned
     number = r"-?[0-9]+\.[0-9]+"
     text = re.sub(
-        rf"{number} [kM]B|[0-9]+ s, {number} MB", "N", f"{ran.stdout}[stderr]\n{ran.stderr}"
+        rf"{number} [kM]B|[0-9]+ s, {number} [MG]B", "N", f"{ran.stdout}[stderr]\n{ran.stderr}"
     )
     text = re.sub(r"\S*/(?=mydog\.prism)", "HOME/", re.sub(number, "N", text))
 
