@@ -10,8 +10,10 @@ costs a sixth of a step.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -140,6 +142,14 @@ def v_loss(base: Base, levels: Tensor, batch: Batch, t: Tensor, eps: Tensor) -> 
     return functional.mse_loss(base(z_t, t, batch.tokens).float(), alpha * eps - sigma * batch.z_0)
 
 
+def forget_paths(folder: Path) -> None:
+    """Take out of the configs where on this machine their parts were read from."""
+    for path in folder.rglob("config.json"):
+        config = json.loads(path.read_text("utf-8"))
+        config.pop("_name_or_path", None)
+        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
+
+
 def main() -> None:
     parser = training.arguments(__doc__.splitlines()[0], steps=40_000, batch=32, lr=1e-3)
     args = parser.parse_args()
@@ -189,6 +199,7 @@ def main() -> None:
     )  # fmt: skip
     folder = args.work / "pipeline"
     pipeline.to(torch.float16).save_pretrained(folder)
+    forget_paths(folder)
     print(f"the pipeline is in {folder}")
 
 
