@@ -12,8 +12,8 @@ from prism_cli.settings import DrawingOptions, FinetuneOptions, Recipe, TokenOpt
 
 # docs/method.md, "The practice base": measured on it, not taken from the paper.
 MINI_RECIPE = Recipe(
-    tokens=TokenOptions(steps=150, batch=4, lr=2e-2, beta=0.5, anchors=1, plateau_window=10),
-    finetuning=FinetuneOptions(steps=200, batch=4, lr=1.5e-3, rank=8, plateau_window=16),
+    tokens=TokenOptions(steps=150, batch=4, lr=2e-2, beta=0.5, anchors=1, plateau_window=7),
+    finetuning=FinetuneOptions(steps=200, batch=4, lr=1.5e-3, rank=8, plateau_window=10),
     drawing=DrawingOptions(steps=30, guidance=4.0),
 )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from prism_cli import paths
+from prism_cli.backbones import catalog
 from prism_cli.errors import OptionRefused, Refused
 from prism_cli.evaluation_prompts import EvaluationPrompt, PromptList
 from prism_cli.registry.store import Registry
@@ -81,7 +82,8 @@ def test_it_goes_on_where_it_was_stopped(request_: AblateRequest) -> None:
 
 def test_the_studies_share_their_common_cell(request_: AblateRequest) -> None:
     """n = 1 at the usual beta is in both tables, and trained once."""
-    both = replace(request_, lengths=(1, 2), betas=(0.0, 1.0), seeds=2)
+    usual = catalog.resolve("mini").recipe.tokens.beta
+    both = replace(request_, lengths=(1, 2), betas=(0.0, usual), seeds=2)
 
     cells = plan_ablation(both).cells
 
