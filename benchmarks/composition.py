@@ -40,11 +40,12 @@ from mini.world import Ground, Picture, Thing, World, plain_caption
 from prism_cli import paths
 from prism_cli.backbones import catalog
 from prism_cli.files import write_whole
+from prism_cli.method.evaluation import likeness
 from prism_cli.registry.store import Registry
 from prism_cli.services.compose import ComposeRequest, compose
 from prism_cli.services.generate import DrawRequest, generate
 from prism_cli.services.prepare import TrainRequest
-from prism_cli.services.recognition import PracticeJudge, mean_cosine, own_likeness
+from prism_cli.services.recognition import PracticeJudge, own_likeness
 from prism_cli.services.train import train
 from prism_cli.services.transfer import TransferRequest, transfer
 
@@ -172,9 +173,9 @@ class Bench:
         """Of a subject: its true drawings among each other, and those of the other subjects."""
         own = self.judge.designs(self.drawn([self.subjects[name]] * 6, 1))
         rest = [thing for other, thing in self.subjects.items() if other != name]
-        floor = mean_cosine(own, self.judge.designs(self.drawn(rest, 2))) if rest else 0.0
+        floor = likeness(own, self.judge.designs(self.drawn(rest, 2))) if rest else 0.0
         alone = self.judge.designs(self.pictures(f"[{name}]"))
-        return {"ceiling": own_likeness(own), "floor": floor, "alone": mean_cosine(alone, own)}
+        return {"ceiling": own_likeness(own), "floor": floor, "alone": likeness(alone, own)}
 
     def beside(self, one: str, other: str, method: str) -> dict[str, float]:
         """Two subjects, each in its half, and not in the other's."""
@@ -182,8 +183,8 @@ class Bench:
         shown, found = self.pictures(f"[{name}]"), {}
         for subject, side, wrong in ((one, "left", "right"), (other, "right", "left")):
             truth = self.judge.designs(self.drawn([self.subjects[subject]] * 6, 1))
-            found[subject] = mean_cosine(self.judge.designs(shown, side), truth)
-            found[f"{subject} swapped"] = mean_cosine(self.judge.designs(shown, wrong), truth)
+            found[subject] = likeness(self.judge.designs(shown, side), truth)
+            found[f"{subject} swapped"] = likeness(self.judge.designs(shown, wrong), truth)
         return found
 
     def dressed(self, subject: str, look: str, method: str) -> dict[str, float]:
@@ -197,10 +198,10 @@ class Bench:
         shown = self.judge.designs(self.pictures(f"[{self.composed(subject, look, method)}]"))
         truth, plain = (self.judge.designs(self.drawn([t] * 6, 1)) for t in (true, thing))
         return {
-            "truth": mean_cosine(shown, truth),
-            "undressed": mean_cosine(shown, plain),
+            "truth": likeness(shown, truth),
+            "undressed": likeness(shown, plain),
             "ceiling": own_likeness(truth),
-            "floor": mean_cosine(plain, truth),
+            "floor": likeness(plain, truth),
         }
 
     def composed(self, one: str, other: str, method: str) -> str:
@@ -232,7 +233,7 @@ class Bench:
             "likeness": result.likeness,
             "presence": result.presence,
             "likeness floor": fmean(
-                mean_cosine(self.judge.designs(each), truth) for each in plain.values()
+                likeness(self.judge.designs(each), truth) for each in plain.values()
             ),
             "presence ceiling": fmean(
                 self.judge.presence(each, noun) for noun, each in plain.items()

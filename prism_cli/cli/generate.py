@@ -14,8 +14,11 @@ from prism_cli.cli.main import app
 from prism_cli.cli.options import (
     BaseOption,
     CompileFlag,
+    DrawingDryRunFlag,
+    GuidanceOption,
     JsonFlag,
     QuietFlag,
+    StepsOption,
     YesDownloadFlag,
     complete_prompt,
 )
@@ -51,10 +54,8 @@ def gen_command(
             min=0, max=2**32 - 1, help="Of the first picture, the next has one more; else random."
         ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps; else the base's.")] = None,
-    guidance: Annotated[
-        float | None, typer.Option(help="Classifier-free guidance; else the base's.")
-    ] = None,
+    steps: StepsOption = None,
+    guidance: GuidanceOption = None,
     negative: Annotated[str | None, typer.Option(help="What to keep out of the picture.")] = None,
     size: Annotated[
         str | None,
@@ -83,10 +84,7 @@ def gen_command(
     show: Annotated[bool, typer.Option("--show", help="Show the result in the terminal.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace files of that name.")] = False,
     compiled: CompileFlag = False,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Say what would be drawn, the time and the room it takes."),
-    ] = False,
+    dry_run: DrawingDryRunFlag = False,
     yes: YesDownloadFlag = False,
     json: JsonFlag = False,
     quiet: QuietFlag = False,

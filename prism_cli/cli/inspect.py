@@ -9,7 +9,14 @@ import typer
 
 from prism_cli.cli import composed, render
 from prism_cli.cli.main import app
-from prism_cli.cli.options import ConceptName, JsonFlag, QuietFlag
+from prism_cli.cli.options import (
+    ConceptName,
+    DrawingDryRunFlag,
+    GuidanceOption,
+    JsonFlag,
+    QuietFlag,
+    StepsOption,
+)
 from prism_cli.cli.progress import progress
 from prism_cli.errors import Interrupted
 
@@ -27,16 +34,11 @@ def inspect_command(
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Of the first photo's row of pictures.")
     ] = 0,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps; else the base's.")] = None,
-    guidance: Annotated[
-        float | None, typer.Option(help="Classifier-free guidance; else the base's.")
-    ] = None,
+    steps: StepsOption = None,
+    guidance: GuidanceOption = None,
     show: Annotated[bool, typer.Option("--show", help="Show the result in the terminal.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace files of that name.")] = False,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Say what would be drawn, the time and the room it takes."),
-    ] = False,
+    dry_run: DrawingDryRunFlag = False,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:

@@ -62,6 +62,14 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document 
 QuietFlag = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print names or paths only, no progress.")
 ]
+StepsOption = Annotated[int | None, typer.Option(help="Denoising steps; else the base's.")]
+GuidanceOption = Annotated[
+    float | None, typer.Option(help="Classifier-free guidance; else the base's.")
+]
+DrawingDryRunFlag = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Say what would be drawn, the time and the room it takes."),
+]
 YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 YesDownloadFlag = Annotated[
     bool, typer.Option("--yes", "-y", help="Download a base that is not here without asking.")

@@ -9,7 +9,15 @@ import typer
 
 from prism_cli.cli import composed, render
 from prism_cli.cli.main import app
-from prism_cli.cli.options import ConceptName, JsonFlag, QuietFlag, numbers
+from prism_cli.cli.options import (
+    ConceptName,
+    DrawingDryRunFlag,
+    GuidanceOption,
+    JsonFlag,
+    QuietFlag,
+    StepsOption,
+    numbers,
+)
 from prism_cli.cli.progress import progress
 from prism_cli.errors import Interrupted
 
@@ -41,10 +49,8 @@ def transfer_command(
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Of the first picture of each.")
     ] = 0,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps; else the base's.")] = None,
-    guidance: Annotated[
-        float | None, typer.Option(help="Classifier-free guidance; else the base's.")
-    ] = None,
+    steps: StepsOption = None,
+    guidance: GuidanceOption = None,
     keep: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Keep the concept at the picked weight as NAME."),
@@ -53,10 +59,7 @@ def transfer_command(
     force: Annotated[
         bool, typer.Option("--force", help="Replace files and concepts of that name.")
     ] = False,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Say what would be drawn, the time and the room it takes."),
-    ] = False,
+    dry_run: DrawingDryRunFlag = False,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:

@@ -8,6 +8,7 @@ from itertools import combinations
 
 from PIL import Image
 
+from prism_cli.method import evaluation
 from prism_cli.method.composition import Factors, Lora
 from prism_cli.method.interference import (
     LayerInterference,
@@ -16,7 +17,7 @@ from prism_cli.method.interference import (
     token_cosines,
 )
 from prism_cli.services.parts import Part
-from prism_cli.services.recognition import PracticeJudge, agreement, mean_cosine, own_likeness
+from prism_cli.services.recognition import PracticeJudge, agreement, own_likeness
 
 LOST = 0.1
 """Likeness lost to the composition that is worth a word: a tenth, as with `CLASH`."""
@@ -148,5 +149,5 @@ def _fidelity(
         name=part.name,
         measure="design",
         alone=own_likeness(designs),
-        composed=mean_cosine(judge.designs(composed, side), designs),
+        composed=evaluation.likeness(judge.designs(composed, side), designs),
     )

@@ -18,6 +18,7 @@ from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.backbones.loading import loading
 from prism_cli.encoders.clip import ClipEncoder
 from prism_cli.encoders.scorer import SIDE, Scorer, half, pixels
+from prism_cli.method.evaluation import likeness, likeness_among
 from prism_cli.services.encoder_files import CLIP, encoder_folder, missing_encoders
 
 NO_JUDGE = (
@@ -84,7 +85,7 @@ class PracticeJudge:
         """See `Judge.likeness`: of designs, or of a style's reading."""
         if kind == "style":
             return agreement(self.styles(pictures), self.styles(references))
-        return mean_cosine(self.designs(pictures), self.designs(references))
+        return likeness(self.designs(pictures), self.designs(references))
 
     def presence(self, pictures: Sequence[Image.Image], noun: str) -> float:
         """See `Judge.presence`: among the world's nouns and this one."""
@@ -112,7 +113,7 @@ class ClipJudge:
         self, pictures: Sequence[Image.Image], references: Sequence[Image.Image], kind: str
     ) -> float:
         """See `Judge.likeness`: CLIP-I, the mean cosine, for every kind."""
-        return mean_cosine(self.encoder.see(pictures), self.encoder.see(references))
+        return likeness(self.encoder.see(pictures), self.encoder.see(references))
 
     def presence(self, pictures: Sequence[Image.Image], noun: str) -> float:
         """See `Judge.presence`: "a photo of a noun" against "a photo"."""
@@ -121,15 +122,10 @@ class ClipJudge:
         return float(logits.softmax(-1)[:, 0].mean())
 
 
-def mean_cosine(some: Tensor, others: Tensor) -> float:
-    """Mean cosine of every one of `some` (n, d) with every one of `others` (m, d), all units."""
-    return float((some @ others.T).mean())
-
-
 def own_likeness(designs: Tensor) -> float:
-    """Mean cosine of (n, d) units with each other, none with itself: how alike they are."""
-    n = len(designs)
-    return float((designs @ designs.T).sum() - n) / (n * (n - 1)) if n > 1 else 1.0
+    """Mean cosine of designs (n, d) with each other, none with itself; 1 of a single one."""
+    among = likeness_among(designs)
+    return 1.0 if among is None else among
 
 
 def agreement(some: Tensor, others: Tensor) -> float:

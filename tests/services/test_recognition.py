@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 
 from prism_cli.backbones import catalog
+from prism_cli.method.evaluation import likeness
 from prism_cli.services.encoder_files import CLIP
 from prism_cli.services.recognition import (
     ClipJudge,
     PracticeJudge,
     agreement,
     judge_of,
-    mean_cosine,
     own_likeness,
 )
 from tests.cli.worlds import EXAMPLES
@@ -37,7 +37,7 @@ def test_means_by_hand() -> None:
     """Cosines of units, without each with itself; what two distributions share."""
     units = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
 
-    assert mean_cosine(units[:1], units[1:]) == 0.5
+    assert likeness(units[:1], units[1:]) == 0.5
     assert own_likeness(units) == pytest.approx(1 / 3)
     assert own_likeness(units[:1]) == 1.0
     shared = agreement(torch.tensor([[0.5, 0.5]]), torch.tensor([[1.0, 0.0], [0.6, 0.4]]))
