@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic (Jordan et al.)
+WIDE = 3  # columns a row, from which the iteration is faster on the square of the matrix
 
 
 def orthogonal(matrix: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
@@ -21,16 +22,49 @@ def orthogonal(matrix: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
 
     steps: of the Newton-Schulz iteration.
     """
-    a, b, c = COEFFICIENTS
     x = matrix.to(dtype)
     x = x / (x.norm() + 1e-7)
-    tall = x.shape[0] > x.shape[1]
-    if tall:
-        x = x.T
-    for _ in range(steps):
-        square = x @ x.T
-        x = a * x + (b * square + c * square @ square) @ x
-    return x.T if tall else x
+    m, n = x.shape
+    if m > n:
+        return _wide_or_square(x.T, steps).T
+    return _wide_or_square(x, steps)
+
+
+def _wide_or_square(x: Tensor, steps: int) -> Tensor:
+    """x (m, n) with m <= n: every step is x <- p(x x^T) x, p of second degree.
+
+    A wide x is not touched until the end: its square (m, m) is all that a step needs, and the
+    p of all steps, which commute, are gathered into one factor.
+    """
+    m, n = x.shape
+    if n < WIDE * m:
+        for _ in range(steps):
+            x = _polynomial(x @ x.T) @ x
+        return x
+    square = x @ x.T
+    factor = p = _polynomial(square)
+    for _ in range(steps - 1):
+        square = p @ square @ p
+        p = _polynomial(square)
+        factor = p @ factor
+    return factor @ x
+
+
+def _polynomial(square: Tensor) -> Tensor:
+    a, b, c = COEFFICIENTS
+    p = torch.addmm(square, square, square, beta=b, alpha=c)
+    p.diagonal().add_(a)
+    return p
+
+
+def _in_memory_order(p: Tensor, tensor: Tensor) -> Tensor:
+    """`tensor`, of the shape of p, with its axes in the order in which p's lie in memory.
+
+    The order of columns is nothing to orthogonality, and copying channels-last kernels took a
+    fifth of the update.
+    """
+    last = p.ndim == 4 and p.is_contiguous(memory_format=torch.channels_last)
+    return tensor.permute(0, 2, 3, 1) if last else tensor
 
 
 class Muon(Optimizer):
@@ -55,7 +89,8 @@ class Muon(Optimizer):
             for p in group["params"]:
                 if p.grad is None:
                     continue
-                gradient = p.grad.flatten(1)
+                weight = _in_memory_order(p, p).view(len(p), -1)
+                gradient = _in_memory_order(p, p.grad).flatten(1)
                 state = self.state[p]
                 if not state:
                     state["velocity"] = torch.zeros_like(gradient)
@@ -63,5 +98,5 @@ class Muon(Optimizer):
                 ahead = gradient.add(state["velocity"], alpha=self.momentum)
                 change = orthogonal(ahead, self.steps, self.dtype).to(p.dtype)
                 scale = 0.2 * max(change.shape) ** 0.5  # an AdamW update's root mean square
-                p.mul_(1 - group["lr"] * self.weight_decay)
-                p.add_(change.view(p.shape), alpha=-group["lr"] * scale)
+                weight.mul_(1 - group["lr"] * self.weight_decay)
+                weight.add_(change, alpha=-group["lr"] * scale)

@@ -145,7 +145,8 @@ def main() -> None:
 
     def plain() -> float:
         """Large things on one colour first: so a design is learned before it is looked for."""
-        return float(np.interp(run.step / args.steps, (0.15, 0.4), (0.9, 0.1)))
+        done = 1.0 if args.start is not None else run.step / args.steps
+        return float(np.interp(done, (0.15, 0.4), (0.9, 0.1)))
 
     source = batches(world, args.batch, args.seed + run.step, plain)
     right: dict[str, float] = {}

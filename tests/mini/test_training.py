@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mini.muon import orthogonal
+from mini.muon import Muon, orthogonal
 from mini.training import Average, Run, adamw, muon, rate
 
 
@@ -138,3 +138,22 @@ def test_muon_takes_what_lies_within_and_adamw_the_ends() -> None:
 
     assert {id(p) for p in within} == {id(net["middle"].weight), id(net["linear"].weight)}
     assert len(rest) + len(within) == len(list(net.parameters()))
+
+
+def test_muon_does_the_same_to_a_kernel_however_it_lies_in_memory() -> None:
+    """Whether its gradient lies likewise or not."""
+    start, gradient = torch.randn(2, 4, 6, 3, 3, generator=torch.Generator().manual_seed(0))
+    moved = []
+    for weight, pull in (
+        (torch.contiguous_format, torch.contiguous_format),
+        (torch.channels_last, torch.channels_last),
+        (torch.channels_last, torch.contiguous_format),
+    ):
+        p = nn.Parameter(start.clone(memory_format=weight))
+        p.grad = gradient.clone(memory_format=pull)
+        Muon([p], lr=0.1, dtype=torch.float32).step()
+        moved.append(p.detach())
+
+    assert not torch.allclose(moved[0], start)
+    for other in moved[1:]:
+        assert torch.allclose(other, moved[0], atol=1e-6)
