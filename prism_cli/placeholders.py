@@ -14,6 +14,8 @@ from prism_cli.errors import PromptRefused
 from prism_cli.names import is_name
 
 RESIDUAL = "residual"
+# By kind of concept; any other, a composition, stands for a phrase of its own.
+_EXAMPLES = {"subject": "A [{}] box", "style": "a cat in [{}] style", "action": "a dog [{}]"}
 _TOKEN = re.compile(r"\\([\[\]\\])|\[([^\[\]]*)\]|([\[\]])")
 
 
@@ -60,6 +62,11 @@ def parse(prompt: str) -> tuple[str | Mention, ...]:
 def mentioned(pieces: Sequence[str | Mention]) -> list[str]:
     """The names of the concepts in `pieces`, each once, in order of appearance."""
     return list(dict.fromkeys(p.name for p in pieces if isinstance(p, Mention)))
+
+
+def example(name: str, kind: str) -> str:
+    """A prompt to try a concept of this kind with."""
+    return _EXAMPLES.get(kind, "[{}]").format(name)
 
 
 def is_part(name: str) -> bool:

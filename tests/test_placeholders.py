@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from prism_cli.errors import PromptRefused
 from prism_cli.placeholders import Mention, is_part, mentioned, parse
+from prism_cli.placeholders import example as example_prompt
+from prism_cli.registry.manifest import KINDS
 from tests.strategies import names
 
 brackets = st.text(st.sampled_from("[]\\:.a0- residul\n\u0663\u00b2"), max_size=40)
@@ -151,3 +153,14 @@ def test_pieces_survive_being_written_down(pieces: list[str | Mention]) -> None:
 def test_the_concepts_of_a_prompt_are_named_once_in_order() -> None:
     """Two mentions of one concept are one concept, whatever part is meant."""
     assert mentioned(parse("[b] and [a:0.5] or [b:residual:1]")) == ["b", "a"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_example_is_a_prompt_of_the_concept(kind: str) -> None:
+    assert mentioned(parse(example_prompt("mydog", kind))) == ["mydog"]
+
+
+def test_a_style_is_shown_on_something_else() -> None:
+    assert example_prompt("ink", "style") == "a cat in [ink] style"
+    assert example_prompt("mydog", "subject") == "A [mydog] box"
+    assert example_prompt("catink", "composition") == "[catink]"

@@ -20,8 +20,9 @@ from prism_cli.cli.options import (
     complete_concept,
 )
 from prism_cli.errors import PrismError
+from prism_cli.placeholders import example
 from prism_cli.registry.archive import Archive
-from prism_cli.registry.store import Registry
+from prism_cli.registry.store import Entry, Registry
 
 
 class SortKey(StrEnum):
@@ -73,8 +74,7 @@ def show_command(name: ConceptName, json: JsonFlag = False, quiet: QuietFlag = F
         return
     render.facts(listing.described(entry, archive.manifest))
     _show_preview(archive)
-    shown = f"[{name}]" if archive.manifest.parents else f"A [{name}] box"
-    render.hint(f'draw it with: prism gen "{shown}"')
+    render.hint(f"draw it with: {_draw(entry)}")
 
 
 @app.command("rm")
@@ -108,8 +108,8 @@ def rename_command(
 ) -> None:
     """Call a concept something else."""
     render.use(quiet=quiet)
-    _registry().rename(old, new)
-    render.done(f"{old} is now {new}", f'prism gen "A [{new}] box"')
+    entry = _registry().rename(old, new)
+    render.done(f"{old} is now {new}", _draw(entry))
 
 
 @app.command("export")
@@ -137,7 +137,7 @@ def import_command(
     render.use(quiet=quiet)
     entry = _registry().import_file(path, name, replace=force)
     render.result(entry.name)
-    render.done(f"{entry.name} is in the registry", f'prism gen "A [{entry.name}] box"')
+    render.done(f"{entry.name} is in the registry", _draw(entry))
 
 
 @app.command("verify")
@@ -172,6 +172,11 @@ def verify_command(
 
 def _registry() -> Registry:
     return Registry(paths.concepts_dir())
+
+
+def _draw(entry: Entry) -> str:
+    kind = entry.manifest.kind if entry.manifest else ""
+    return f'prism gen "{example(entry.name, kind)}"'
 
 
 def _show_preview(archive: Archive) -> None:

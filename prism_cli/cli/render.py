@@ -13,6 +13,7 @@ import typer
 
 from prism_cli.cli import terminal_picture
 from prism_cli.errors import Interrupted, OptionRefused, PrismError
+from prism_cli.placeholders import example
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -163,7 +164,7 @@ def trained(learned: TrainResult) -> None:
             + _against(learned.planned_memory),
         }
     )
-    done(f"{learned.name} is learned", f'prism gen "A [{learned.name}] box" -n 4')
+    done(f"{learned.name} is learned", f'prism gen "{example(learned.name, learned.kind)}" -n 4')
 
 
 def plan(planned: Plan) -> None:

@@ -84,6 +84,7 @@ class Evaluation:
     word: the class word that stood for the concept where the base drew alone. target, residuals,
     both: names of the files with what the tokens draw, the last two one a photo. references,
     held_out: how many photos were compared with. satisfaction: None where no judge was asked.
+    leakage: residual i (row) on photo j, None where the photos were not there (`method.leakage`).
     """
 
     created: str
@@ -103,6 +104,7 @@ class Evaluation:
     residuals: tuple[str, ...]
     both: tuple[str, ...]
     satisfaction: Satisfaction | None = None
+    leakage: tuple[tuple[float, ...], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from prism_cli import evaluation_prompts, paths
 from prism_cli.backbones import catalog
 from prism_cli.backbones.base import Backbone, SamplingPlan
 from prism_cli.backbones.catalog import BaseEntry
-from prism_cli.errors import OptionRefused
+from prism_cli.errors import OptionRefused, StorageFailed, storage
 from prism_cli.evaluation_prompts import PromptList
 from prism_cli.files import write_whole
 from prism_cli.method.tokens import ConceptTokens
@@ -23,7 +24,7 @@ from prism_cli.reports.model import Evaluation, Satisfaction
 from prism_cli.runtime import Runtime, detect
 from prism_cli.services.concept_archive import check_rows_fit, unpack_lora, unpack_tokens
 from prism_cli.services.evaluation_draws import Groups, Job, draw_groups, groups_of
-from prism_cli.services.evaluation_store import EvaluationStore
+from prism_cli.services.evaluation_store import EvaluationStore, matrix_of
 from prism_cli.services.events import Note, OnEvent, ignore
 from prism_cli.services.introductions import introduce
 from prism_cli.services.judges import judges_for
@@ -31,12 +32,14 @@ from prism_cli.services.memory_needs import Work
 from prism_cli.services.memory_plan import fit, footprint_of
 from prism_cli.services.pictures import png
 from prism_cli.services.references import ReferencePhotos, match_photos
+from prism_cli.services.residual_leakage import measure_leakage, residual_conditions
 from prism_cli.services.scene import read_scene
 from prism_cli.services.scoring import measure, opened
 from prism_cli.services.vlm_judge import Judged, check_key, criteria, judge_pictures, model_of, sent
 from prism_cli.settings import checked
 
 SHEET = "drawn.png"  # of the evaluation's pictures, beside its numbers
+LEAKAGE = "leakage.json"  # among the pictures, since the base makes both
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,11 @@ class EvalPlan:
     def shown(self) -> list[Image.Image]:
         """The photos that a judge gets: of a folder that was named, not from where they lay."""
         return [] if self.request.photos is None else list(self.photos.references.values())
+
+    @property
+    def measures_leakage(self) -> bool:
+        """Whether there is a residual a photo, and every photo is there."""
+        return len(self.photos.references) == len(self.tokens.residuals) > 0
 
     @property
     def judging(self) -> str:
@@ -142,7 +150,9 @@ def evaluate(
     if plan.judge and not _is_drawn(plan, folder):
         check_key(plan.judge)  # likewise
     _draw(plan, folder, on_event)
-    evaluation = measure(plan, folder, judges, now or datetime.now(UTC))
+    evaluation = replace(
+        measure(plan, folder, judges, now or datetime.now(UTC)), leakage=_read_leakage(folder)
+    )
     store.keep(evaluation)
     sheet = store.picture(SHEET)
     write_whole(sheet, _sheet(plan, folder))
@@ -226,18 +236,33 @@ def _draw(plan: EvalPlan, folder: Path, on_event: OnEvent) -> None:
     backbone = load_to_draw(plan.entry, plan.sampling, plan.runtime, on_event)
     catalog.remember(plan.entry)
     check_rows_fit(plan.request.name, plan.tokens.rows(), backbone)
+    if plan.measures_leakage:
+        conditions = residual_conditions(backbone, plan.tokens)
+        found = measure_leakage(backbone, list(plan.photos.references.values()), conditions)
+        write_whole(folder / LEAKAGE, json.dumps(found.matrix.tolist()).encode())
     batch = plan.entry.recipe.drawing.batch
     job = Job(folder=folder, plan=plan.sampling, seed=plan.request.seed, batch=batch)
     lora, groups = unpack_lora(plan.archive), plan.groups
     draw_groups(backbone, plan.tokens, lora, groups.alone, groups.learned, job, on_event)
 
 
+def _read_leakage(folder: Path) -> tuple[tuple[float, ...], ...] | None:
+    path = folder / LEAKAGE
+    with storage("read", path):
+        text = path.read_text("utf-8") if path.is_file() else "null"
+    try:
+        return matrix_of(json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise StorageFailed(
+            f"{path} is damaged ({error})", hint=f"delete it and evaluate again: rm {path}"
+        ) from error
+
+
 def _is_drawn(plan: EvalPlan, folder: Path) -> bool:
-    return all(
-        (folder / name).is_file()
-        for group in (*plan.groups.alone, *plan.groups.learned)
-        for name in group.every_file
-    )
+    names = [n for group in (*plan.groups.alone, *plan.groups.learned) for n in group.every_file]
+    if plan.measures_leakage:
+        names.append(LEAKAGE)
+    return all((folder / name).is_file() for name in names)
 
 
 def load_to_draw(

@@ -75,6 +75,7 @@ class EvaluationStore:
             for name in ("target", "residuals", "both"):
                 content[name] = tuple(content[name])
             content["satisfaction"] = _satisfaction(content.get("satisfaction"))
+            content["leakage"] = matrix_of(content.get("leakage"))
             return Evaluation(**content)
         except (ValueError, KeyError, TypeError) as error:
             raise StorageFailed(
@@ -86,6 +87,16 @@ def _prompt(content: dict[str, Any]) -> PromptResult:
     for name in ("pictures", "base_pictures"):
         content[name] = tuple(content[name])
     return PromptResult(**content)
+
+
+def matrix_of(content: Any) -> tuple[tuple[float, ...], ...] | None:
+    """A matrix out of JSON; None where there is none, ValueError where it is not a square one."""
+    if content is None:
+        return None
+    matrix = tuple(tuple(float(value) for value in row) for row in content)
+    if not matrix or any(len(row) != len(matrix) for row in matrix):
+        raise ValueError("the leakage matrix is not square")
+    return matrix
 
 
 def _satisfaction(content: dict[str, Any] | None) -> Satisfaction | None:

@@ -5,33 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from prism_cli import paths
 from prism_cli.backbones import catalog
-from prism_cli.backbones.base import Backbone, Conditioning, SamplingPlan
+from prism_cli.backbones.base import Backbone, SamplingPlan
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.errors import NameTaken, OptionRefused, storage
 from prism_cli.files import write_whole
-from prism_cli.method.conditions import NULL, residual_only, target_slot, with_residual
-from prism_cli.method.leakage import LEAKAGE_SEED, Leakage, leakage
+from prism_cli.method.conditions import residual_only, target_slot, with_residual
+from prism_cli.method.leakage import Leakage
 from prism_cli.method.tokens import ConceptTokens
 from prism_cli.registry.archive import Archive
 from prism_cli.registry.store import Registry
 from prism_cli.reports.contact_sheet import contact_sheet
 from prism_cli.reports.heat_map import heat_map
-from prism_cli.runtime import detect, generator
+from prism_cli.runtime import detect
 from prism_cli.services.attaching import SUM, attachments
 from prism_cli.services.concept_archive import check_rows_fit, unpack_tokens
 from prism_cli.services.events import Note, OnEvent, ignore
 from prism_cli.services.introductions import introduce
-from prism_cli.services.pictures import png, to_tensor
+from prism_cli.services.pictures import png
 from prism_cli.services.references import find_photos
+from prism_cli.services.residual_leakage import measure_leakage, residual_conditions
 from prism_cli.services.studio import Shot, draw_shots, open_base, plan_of
 
 STAGE = "inspect"
-TIMES = 4  # of each photo in the fixed batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,10 +131,10 @@ def inspect(request: InspectRequest, on_event: OnEvent = ignore) -> InspectResul
     backbone = open_base(plan.entry, plan.sampling, on_event)
     tokens = unpack_tokens(archive)
     check_rows_fit(request.name, tokens.rows(), backbone)
-    residuals = _residual_conditions(backbone, tokens)
+    residuals = residual_conditions(backbone, tokens)
     drawn = _draw(backbone, archive, tokens, plan, request.seed, on_event)
     both = [columns[-1] for columns in drawn]
-    found = _measure(backbone, photos or both, residuals)
+    found = measure_leakage(backbone, photos or both, residuals)
     _write_sheet(plan.sheet, request.name, drawn, photos)
     _write_heat_map(plan.leakage, request.name, found, "photo" if photos else "draw")
     i, j = found.worst
@@ -150,12 +149,6 @@ def inspect(request: InspectRequest, on_event: OnEvent = ignore) -> InspectResul
         leaked=found.leaked,
         worst=(i, j),
     )
-
-
-def _residual_conditions(backbone: Backbone, tokens: ConceptTokens) -> Conditioning:
-    """Every residual alone, and null at the end."""
-    prompts = [residual_only(tokens.concept, i) for i in range(len(tokens.residuals))]
-    return backbone.encode_text([*prompts, NULL], tokens.rows())
 
 
 def _draw(
@@ -182,17 +175,6 @@ def _draw(
     )
     flat = [picture for (picture,) in rest]
     return list(zip(alone, flat[: len(seeds)], flat[len(seeds) :], strict=True))
-
-
-def _measure(backbone: Backbone, shown: list[Image.Image], conditions: Conditioning) -> Leakage:
-    """Without the LoRA, as in Algorithm 1: what leaks is in the tokens."""
-    backbone.attach_loras({})
-    z_0 = backbone.encode_images(to_tensor([np.asarray(each.convert("RGB")) for each in shown]))
-    n = len(shown)
-    rng = generator(LEAKAGE_SEED)
-    return leakage(
-        backbone, z_0, conditions.take(range(n)), conditions.take([n]), times=TIMES, rng=rng
-    )
 
 
 def _write_sheet(

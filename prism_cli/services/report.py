@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from PIL import Image
 
 from prism_cli import paths
 from prism_cli.errors import NameTaken, OptionRefused
 from prism_cli.files import write_whole
+from prism_cli.method.leakage import Leakage
+from prism_cli.placeholders import example
 from prism_cli.registry.archive import Archive
-from prism_cli.registry.manifest import Manifest
+from prism_cli.registry.manifest import COMPOSITION, Manifest
 from prism_cli.registry.store import Registry
 from prism_cli.reports.html import render_html
 from prism_cli.reports.markdown import render_markdown
@@ -22,6 +25,7 @@ from prism_cli.reports.model import (
     Curve,
     DrawnPrompt,
     Evaluation,
+    Matrix,
     Picture,
     Report,
     Setting,
@@ -141,6 +145,7 @@ def gather(
         evaluation=evaluation,
         grid=_grid(evaluation, store, photos) if evaluation else None,
         drawn=_drawn(evaluation, store) if evaluation else (),
+        leakage=_leakage(evaluation) if evaluation else None,
     )
 
 
@@ -158,10 +163,18 @@ def _facts(manifest: Manifest) -> dict[str, str]:
     }
 
 
+_DRAW = {
+    "subject": "Draw it; another noun behind it moves it there.",
+    "style": "Draw something else in it.",
+    "action": "Have something else do it.",
+    COMPOSITION: "Draw it.",
+}
+
+
 def _use(manifest: Manifest) -> tuple[tuple[str, str], ...]:
     name = manifest.name
     return (
-        (f'prism gen "A [{name}] box" -n 4', "Draw it; another noun behind it moves it there."),
+        (f'prism gen "{example(name, manifest.kind)}" -n 4', _DRAW[manifest.kind]),
         (f'prism gen "[{name}:0.7] at night" --seed 7', "With its LoRA at a weight of 0.7."),
         (
             f'prism gen "[{name}:residual:0]"',
@@ -188,6 +201,23 @@ def _curves(manifest: Manifest) -> list[Curve]:
             )
         )
     return curves
+
+
+def _leakage(evaluation: Evaluation) -> Matrix | None:
+    """The residuals on the photos, with what to look for."""
+    if evaluation.leakage is None:
+        return None
+    found = Leakage(torch.tensor(evaluation.leakage))
+    return Matrix(
+        labels=tuple(f"photo {i}" for i in range(len(evaluation.leakage))),
+        values=evaluation.leakage,
+        note=(
+            "How far the residual tokens of one photo (row) move the prediction for another "
+            "(column) from that of an empty prompt. What they say of their own photo, on the "
+            f"diagonal, is wanted: {found.own:.3g} on average. What they say of the others is the "
+            f"target's to say: {found.leaked:.3g}."
+        ),
+    )
 
 
 def _grid(

@@ -36,6 +36,7 @@ class TrainResult:
     """What was made and what it cost. seconds: of this run, without what a resume skipped."""
 
     name: str
+    kind: str
     path: Path
     size: int
     base: str
@@ -65,6 +66,7 @@ def train(
     checkpoint.discard(prepared.name)
     return TrainResult(
         name=prepared.name,
+        kind=prepared.request.kind,
         path=kept.path,
         size=kept.size,
         base=prepared.entry.id,

@@ -42,6 +42,7 @@ from prism_cli.services.encoder_files import (
 from prism_cli.services.evaluate import EvalRequest, EvalResult, evaluate, prepare_evaluation
 from prism_cli.services.evaluation_store import EvaluationStore
 from prism_cli.services.events import Event, StageBegan, StageMoved
+from prism_cli.services.inspect import InspectRequest, inspect
 from prism_cli.services.train import TrainRequest, train
 from tests.cli import worlds
 from tests.hub import Hub, connected, serving
@@ -157,6 +158,21 @@ class TestOnMini:
         concepts.keep("rex", seed=5)
         assert EvaluationStore.of(registry.load("rex")).read() is None
 
+    def test_leakage_is_that_of_inspect(self, evaluated: EvalResult) -> None:
+        """On the photos that were trained on."""
+        found = inspect(InspectRequest(name="mydog", photos=Path("photos"), steps=1))
+
+        assert found.measured_on == "photos"
+        assert evaluated.evaluation.leakage == found.matrix
+
+    def test_damaged_leakage_says_so(self, evaluated: EvalResult) -> None:
+        """Nothing is drawn again for it."""
+        (matrix,) = evaluated.folder.glob("drawn-*/leakage.json")
+        matrix.write_text("[[0.5, 1]]")
+
+        with pytest.raises(StorageFailed, match=r"leakage\.json is damaged"):
+            evaluate(request(photos=Path("photos")))
+
     def test_a_damaged_result_says_so(self, evaluated: EvalResult) -> None:
         store = EvaluationStore(evaluated.folder)
         store.result.write_text(json.dumps({"scores": []}))
@@ -170,6 +186,7 @@ class TestOnMini:
 
         assert [s.name for s in found.scores] == ["image-text", "surroundings", "residual gap"]
         assert found.references == found.held_out == 0
+        assert found.leakage is None
 
 
 def test_a_stopped_evaluation_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:

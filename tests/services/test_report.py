@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from prism_cli.services.evaluation_store import EvaluationStore
 from prism_cli.services.report import gather
 from tests.cli import worlds
 from tests.registry.samples import MANIFEST, MEMBERS, composition
+from tests.reports.samples import EVALUATION
 
 
 @given(st.lists(st.floats(1e-6, 1e3), max_size=CURVE_POINTS))
@@ -70,5 +72,20 @@ def test_a_composition_says_of_what() -> None:
 
     assert report.facts["composed of"] == ", ".join(p.name for p in archive.manifest.parents)
     assert [command for command, _ in report.use] == [
-        'prism gen "A [catink] box" -n 4', 'prism gen "[catink:0.7] at night" --seed 7'
+        'prism gen "[catink]" -n 4', 'prism gen "[catink:0.7] at night" --seed 7'
     ]  # fmt: skip
+
+
+def test_leakage_is_shown_where_it_was_measured(tmp_path: Path) -> None:
+    """Photo by photo, with both means in words."""
+    worlds.keep("mydog")
+    archive = Registry(paths.concepts_dir()).load("mydog")
+    store = EvaluationStore(tmp_path)
+    leaked = ((0.5, 0.125), (0.25, 1.0))
+    for matrix in (None, leaked):
+        store.keep(dataclasses.replace(EVALUATION, target=(), prompts=(), leakage=matrix))
+        shown = gather(archive, store, None).leakage
+
+    assert shown is not None
+    assert (shown.labels, shown.values) == (("photo 0", "photo 1"), leaked)
+    assert "0.75 on average" in shown.note and shown.note.endswith("0.188.")
