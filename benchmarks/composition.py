@@ -1,22 +1,23 @@
 """Composition and transfer on the practice base, against the truth of its world.
 
-    python benchmarks/composition.py --artwork artwork --work composition
+    python -m benchmarks.composition --artwork artwork --work composition
 
-`artwork` holds the `icons.npz` of `mini.artwork`. Concepts are drawn in sets that neither the base
-nor its autoencoder has seen: subjects (one drawing in many places), styles (many things in one
-hand) and patterns (many things in one cloth). Each is learned by `prism train` from pictures and
-their captions, each pair composed by every method, and each subject moved onto other nouns.
+`artwork` holds the `icons.npz` of `mini.artwork`. The concepts are those of
+`benchmarks/peers/concepts.py`, in drawings that neither the base nor its scorer has seen. Each is
+learned by `prism train` from its five pictures alone, as a user would. Then:
 
-What is measured, by the scorer's designs and always over the same seeds:
+- beside: twelve pairs of subjects, "a [one] next to a [other]";
+- styled: twelve subjects in the style of another set, "a [subject] in [style] style", where the
+  truth is known: the same thing as that set draws it;
+- moved: eight subjects on six nouns, at the weight that `prism transfer` picks;
+- worn: the four patterns and palettes on the same nouns, where the truth is known as well.
 
-- composed: how like its own true drawings a concept is drawn, alone and in a composition. Of a
-  subject in a style or a cloth the truth is known as well: the world draws that very thing.
-- ceiling: true drawings among each other, in other places. floor: the drawings of other subjects.
-- transfer: likeness of the concept and presence of the noun, at the weight that was picked; its
-  floor and ceiling are what the base draws for the noun alone.
-
-Everything goes into `results.json` in `--work` as soon as it is known. Stopped, the same command
-goes on from there; with other arguments it needs another `--work`.
+Likeness is the cosine of the scorer's designs to true drawings; its floor is other concepts' true
+drawings, its ceiling true drawings among each other. A composed concept is present where its
+picture (its half, of a pair; in either order) is nearer to its own truth than to any other: of all
+subjects, or, of a style, of the same noun in any other set. Each finding goes into `results.json`
+in `--work` as soon as it is known, and the pictures beside it; the same command goes on from there.
+The tables are means with 95 % bootstrap intervals over pairs, or over concepts.
 """
 
 from __future__ import annotations
@@ -24,47 +25,60 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable, Sequence
-from itertools import cycle
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from PIL import Image
+from torch import Tensor
 
-from mini.artwork import HELD_OUT
-from mini.vocabulary import PATTERNS, SCENES
-from mini.world import Ground, Picture, Thing, World, plain_caption
+from benchmarks.peers.concepts import STYLE_SETS, WORN, Concept, concepts
+from mini.vocabulary import STYLES
+from mini.world import Ground, Picture, Thing, World
 from prism_cli import paths
 from prism_cli.backbones import catalog
 from prism_cli.files import write_whole
+from prism_cli.method.bootstrap import mean_interval
 from prism_cli.method.evaluation import likeness
 from prism_cli.registry.store import Registry
-from prism_cli.services.compose import ComposeRequest, compose
+from prism_cli.reports.contact_sheet import grid
+from prism_cli.runtime import generator
 from prism_cli.services.generate import DrawRequest, generate
+from prism_cli.services.pictures import png
 from prism_cli.services.prepare import TrainRequest
 from prism_cli.services.recognition import PracticeJudge, own_likeness
 from prism_cli.services.train import train
 from prism_cli.services.transfer import TransferRequest, transfer
 
-NOUNS = ("house", "cat", "car", "cup", "fish", "tree")  # that the base knows, for transfer
 METHODS = ("sum", "per-token")
-*HANDS, SUBJECTS = HELD_OUT  # a subject is drawn in another hand than any style's
-COLOURS = ("red", "blue", "green", "yellow", "purple", "orange")
+NOUNS = ("box", "wolf", "doll", "bag", "car", "house")  # box, wolf, doll, bag: the paper's Fig. 13
+MOVED = 8  # subjects
+PAIRS = 12  # of each kind
+TRUE_GROUNDS = tuple(  # that no reference has
+    Ground(colour=c) for c in ("red", "blue", "white", "green", "yellow", "gray")
+)
+KEPT = 0.85  # of the likeness above its floor, in a composition
+PRESENT = 0.8  # of draws with both concepts
+RECOGNISED = 0.7  # of draws of a new noun
+WON = 0.8  # of draws in which the true cloth wins
+
+Finding = dict[str, Any]
 
 
 def arguments() -> argparse.Namespace:
     """Sizes; the defaults are the full run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--artwork", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--subjects", type=int, default=8)
-    parser.add_argument("--styles", type=int, default=2)
-    parser.add_argument("--patterns", type=int, default=4)
-    parser.add_argument("--nouns", type=int, default=6, choices=range(1, len(NOUNS) + 1))
-    parser.add_argument("--photos", type=int, default=5)
+    parser.add_argument("--pairs", type=int, default=PAIRS, help="of each kind")
+    parser.add_argument("--moved", type=int, default=MOVED, help="subjects to transfer")
+    parser.add_argument("--nouns", type=int, default=len(NOUNS), choices=range(1, len(NOUNS) + 1))
+    parser.add_argument("--worn", type=int, default=len(WORN), help="patterns and palettes")
     parser.add_argument("--pictures", type=int, default=8, help="drawn of each prompt")
     parser.add_argument("--train-steps", type=int, help="of each stage; else the recipe's")
     parser.add_argument("--draw-steps", type=int, help="else the recipe's")
@@ -74,21 +88,22 @@ def arguments() -> argparse.Namespace:
 class Results:
     """A JSON file that grows by one finding at a time."""
 
-    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, path: Path, settings: Finding) -> None:
         self.path = path
-        self.found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        self.found: Finding = json.loads(path.read_text("utf-8")) if path.is_file() else {}
         known = self.found.setdefault("settings", settings)
         if known != settings:
             raise SystemExit(f"{path} is of another run: {known}")
 
-    def once(self, key: str, make: Callable[[], Any]) -> Any:
+    def once(self, key: str, make: Callable[[], Finding]) -> Finding:
         """What was found under `key`, or what `make` finds now."""
         if key not in self.found:
             self.found[key] = make()
             text = json.dumps(self.found, indent=1, sort_keys=True) + "\n"
             write_whole(self.path, text.encode())
             print(key, json.dumps(self.found[key]), flush=True)
-        return self.found[key]
+        found: Finding = self.found[key]
+        return found
 
 
 class Bench:
@@ -98,148 +113,338 @@ class Bench:
         self.args = args
         self.world = World(args.artwork / "icons.npz")
         self.judge = PracticeJudge.of(catalog.resolve("mini"))
-        # By the seed, not by hand: nouns that every held-out set has.
-        rng = np.random.default_rng(0)
-        common = sorted(set.intersection(*(set(self.world.words[name]) for name in HELD_OUT)))
-        chosen = [n for n in rng.permutation(common).tolist() if n not in NOUNS]
-        self.subjects = {
-            f"s{k}": Thing(noun=noun, set=SUBJECTS)
-            for k, noun in enumerate(chosen[: args.subjects])
+        every = concepts(self.world)
+        self.subjects = {c.noun: c for c in every if c.kind == "subject" and c.noun}
+        self.styles = {
+            f"{name}-hand": c for name, c in zip(STYLE_SETS, _styles(every), strict=True)
         }
-        self.others = chosen[args.subjects :]
-        self.styles = {f"h{k}": HANDS[k % len(HANDS)] for k in range(args.styles)}
-        cloths = [(pattern, colour) for colour in COLOURS for pattern in PATTERNS]
-        self.cloths = {f"c{k}": cloths[k] for k in range(args.patterns)}
+        worn = [c for c in every if c.kind in ("pattern", "palette")]
+        self.worn = {c.name.replace(" ", "-"): c for c in worn[: args.worn]}
+        self.cloths = dict(zip(self.worn, WORN, strict=False))
+        self.true_subjects = {
+            noun: self.truths([_thing(concept)]) for noun, concept in self.subjects.items()
+        }
 
-    def photos_of(self, name: str) -> list[Picture]:
-        """What a concept is learned from: it is in all of them, and nothing else is."""
-        grounds = cycle([Ground(scene=s) for s in SCENES] + [Ground(colour=c) for c in COLOURS])
-        taken = [next(grounds) for _ in range(self.args.photos)]
-        if name in self.subjects:
-            things = [self.subjects[name]] * len(taken)
-        elif name in self.styles:
-            things = [Thing(noun=n, set=self.styles[name]) for n in self.others[: len(taken)]]
-        else:
-            pattern, colour = self.cloths[name]
-            things = [
-                Thing(noun=n, set="noto", pattern=pattern, colour=colour)
-                for n in self.world.words["noto"][: len(taken)]
-            ]
-        return [Picture(thing=t, ground=g) for t, g in zip(things, taken, strict=True)]
+    # -- the concepts and their pictures
 
-    def drawn(self, things: Sequence[Thing], seed: int) -> list[Image.Image]:
-        """True drawings, on grounds that no photo has."""
-        rng = np.random.default_rng(seed)
-        grounds = [Ground(colour=c, texture="dotted") for c in COLOURS]
-        return [
-            Image.fromarray(self.world.draw(Picture(thing=t, ground=g), rng))
-            for t, g in zip(things, cycle(grounds), strict=False)
-        ]
-
-    def learn(self, name: str) -> dict[str, float]:
-        """Train a concept, unless it is there; seconds."""
+    def learn(self, name: str, concept: Concept) -> Finding:
+        """Train a concept, unless it is there."""
         if name in Registry(paths.concepts_dir()).names():
             return {"seconds": 0.0}
         folder = self.args.work / "photos" / name
         folder.mkdir(parents=True, exist_ok=True)
-        rng = np.random.default_rng(sum(name.encode()))
-        for k, picture in enumerate(self.photos_of(name)):
+        rng = np.random.default_rng(0)
+        for k, picture in enumerate(concept.references):
             Image.fromarray(self.world.draw(picture, rng)).save(folder / f"{k}.png")
-            (folder / f"{k}.txt").write_text(plain_caption(picture), "utf-8")
         steps = self.args.train_steps
-        flags = {"tokens.steps": steps, "finetuning.steps": steps}
-        kind = "subject" if name in self.subjects else "style"
+        flags = {} if steps is None else {"tokens.steps": steps, "finetuning.steps": steps}
+        kind = "subject" if concept.kind == "subject" else "style"
         request = TrainRequest(folder=folder, name=name, kind=kind, keep_similar=True, flags=flags)
-        return {"seconds": train(request).seconds}
+        return {"seconds": round(train(request).seconds, 1)}
 
-    def pictures(self, prompt: str, method: str | None = None) -> list[Image.Image]:
-        """What `prism gen` draws of a prompt."""
+    def pictures(self, prompt: str, **options: Any) -> list[Image.Image]:
+        """What `prism gen` draws of a prompt, from the same seeds whatever the prompt."""
         request = DrawRequest(
-            prompt=prompt,
-            count=self.args.pictures,
-            seed=0,
-            steps=self.args.draw_steps,
-            method=method,
-            out=self.args.work / "drawn",
-            force=True,
-        )
+            prompt=prompt, count=self.args.pictures, seed=0, steps=self.args.draw_steps,
+            out=self.args.work / "drawn", force=True, **options,
+        )  # fmt: skip
         shown = []
         for one in generate(request).pictures:
             with Image.open(one.path) as picture:
                 shown.append(picture.convert("RGB"))
         return shown
 
-    def bounds(self, name: str) -> dict[str, float]:
-        """Of a subject: its true drawings among each other, and those of the other subjects."""
-        own = self.judge.designs(self.drawn([self.subjects[name]] * 6, 1))
-        rest = [thing for other, thing in self.subjects.items() if other != name]
-        floor = likeness(own, self.judge.designs(self.drawn(rest, 2))) if rest else 0.0
-        alone = self.judge.designs(self.pictures(f"[{name}]"))
-        return {"ceiling": own_likeness(own), "floor": floor, "alone": likeness(alone, own)}
+    def keep(self, name: str, columns: Mapping[str, Sequence[Image.Image]]) -> None:
+        """A grid for the eye."""
+        folder = self.args.work / "grids"
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / f"{name}.png", png(grid(columns, tile=96)))
 
-    def beside(self, one: str, other: str, method: str) -> dict[str, float]:
-        """Two subjects, each in its half, and not in the other's."""
-        name = self.composed(one, other, method)
-        shown, found = self.pictures(f"[{name}]"), {}
-        for subject, side, wrong in ((one, "left", "right"), (other, "right", "left")):
-            truth = self.judge.designs(self.drawn([self.subjects[subject]] * 6, 1))
-            found[subject] = likeness(self.judge.designs(shown, side), truth)
-            found[f"{subject} swapped"] = likeness(self.judge.designs(shown, wrong), truth)
-        return found
+    # -- the truth
 
-    def dressed(self, subject: str, look: str, method: str) -> dict[str, float]:
-        """A subject in a style or a cloth, against that very thing as the world draws it."""
-        thing = self.subjects[subject]
-        if look in self.styles:
-            true = Thing(noun=thing.noun, set=self.styles[look])
-        else:
-            pattern, colour = self.cloths[look]
-            true = Thing(noun=thing.noun, set=thing.set, pattern=pattern, colour=colour)
-        shown = self.judge.designs(self.pictures(f"[{self.composed(subject, look, method)}]"))
-        truth, plain = (self.judge.designs(self.drawn([t] * 6, 1)) for t in (true, thing))
+    def drawn(self, things: Sequence[Thing]) -> list[Image.Image]:
+        """Each thing as the world draws it, on every ground of TRUE_GROUNDS."""
+        rng = np.random.default_rng(1)
+        every = [Picture(thing=thing, ground=ground) for thing in things for ground in TRUE_GROUNDS]
+        return [Image.fromarray(self.world.draw(each, rng)) for each in every]
+
+    def truths(self, things: Sequence[Thing]) -> Tensor:
+        """Their designs (n, d)."""
+        return self.judge.designs(self.drawn(things))
+
+    def in_hand(self, noun: str, hand: str) -> Tensor:
+        """A noun as one set draws it."""
+        return self.truths([Thing(noun=noun, set=hand)])
+
+    def nearest(self, designs: Tensor, truths: Mapping[str, Tensor]) -> list[str]:
+        """For each design, whose true drawings it is most like."""
+        names = list(truths)
+        every = torch.stack([(designs @ true.T).mean(1) for true in truths.values()], 1)
+        return [names[k] for k in every.argmax(1).tolist()]
+
+    # -- what is measured
+
+    def subject_alone(self, noun: str) -> Finding:
+        """A subject with nothing else, and the bounds of its likeness."""
+        true = self.true_subjects[noun]
+        shown = self.judge.designs(self.pictures(f"a [{noun}]"))
+        others = torch.cat([t for name, t in self.true_subjects.items() if name != noun])
+        found = self.nearest(shown, self.true_subjects)
         return {
-            "truth": likeness(shown, truth),
-            "undressed": likeness(shown, plain),
-            "ceiling": own_likeness(truth),
-            "floor": likeness(plain, truth),
+            "likeness": likeness(shown, true),
+            "floor": likeness(others, true),
+            "ceiling": own_likeness(true),
+            "present": found.count(noun) / len(found),
         }
 
-    def composed(self, one: str, other: str, method: str) -> str:
-        """The name of the composition, made now."""
-        name = f"{one}-{other}-{method}"
-        compose(
-            ComposeRequest(names=(one, other), name=name, method=method, preview=False, force=True)
-        )
-        return name
+    def hands_of(self, noun: str) -> dict[str, Tensor]:
+        """The noun in every set that the base knows, and in the styles that are learned."""
+        hands = (*STYLES, *STYLE_SETS)
+        return {h: self.in_hand(noun, h) for h in hands if noun in self.world.words[h]}
 
-    def moved(self, name: str) -> dict[str, Any]:
-        """A subject on every noun: what `prism transfer` finds, and the nouns without it."""
+    def style_alone(self, style: str, noun: str) -> Finding:
+        """A style on the base's own noun, against that noun in the style's set."""
+        own, hands = style.removesuffix("-hand"), self.hands_of(noun)
+        shown = self.judge.designs(self.pictures(f"a {noun} in [{style}] style"))
+        others = torch.cat([true for hand, true in hands.items() if hand != own])
+        return {
+            "likeness": likeness(shown, hands[own]),
+            "floor": likeness(others, hands[own]),
+            "ceiling": own_likeness(hands[own]),
+            "present": self.nearest(shown, hands).count(own) / len(shown),
+        }
+
+    def beside(self, one: str, other: str, method: str) -> Finding:
+        """Two subjects, each in a half."""
+        shown = self.pictures(f"a [{one}] next to a [{other}]", method=method)
+        halves = {side: self.judge.designs(shown, side) for side in ("left", "right")}
+        near = [self.nearest(half, self.true_subjects) for half in halves.values()]
+        as_said = [fmean(self._like(halves, a, b)) for a, b in ((one, other), (other, one))]
+        left, right = (one, other) if as_said[0] >= as_said[1] else (other, one)
+        first, second = self._like(halves, left, right)
+        self.keep(
+            f"beside-{one}-{other}-{method}",
+            {one: self._true(one), other: self._true(other), method: shown},
+        )
+        return {
+            left: first,
+            right: second,
+            "as said": left == one,
+            "both": fmean({a, b} == {one, other} for a, b in zip(*near, strict=True)),
+            "either": fmean(bool({a, b} & {one, other}) for a, b in zip(*near, strict=True)),
+        }
+
+    def _like(self, halves: Mapping[str, Tensor], left: str, right: str) -> tuple[float, float]:
+        sides = (halves["left"], left), (halves["right"], right)
+        first, second = (likeness(half, self.true_subjects[noun]) for half, noun in sides)
+        return first, second
+
+    def _true(self, noun: str) -> list[Image.Image]:
+        return self.drawn([_thing(self.subjects[noun])])[:3]
+
+    def styled(self, noun: str, style: str, method: str) -> Finding:
+        """A subject in a style, against the same noun as the style's set draws it."""
+        own, hands = style.removesuffix("-hand"), self.hands_of(noun)
+        shown = self.pictures(f"a [{noun}] in [{style}] style", method=method)
+        designs = self.judge.designs(shown)
+        drawn_by = self.nearest(designs, hands | {"subject": self.true_subjects[noun]})
+        subjects = self.true_subjects | {noun: torch.cat([self.true_subjects[noun], hands[own]])}
+        named = [name == noun for name in self.nearest(designs, subjects)]
+        styled = [hand == own for hand in drawn_by]
+        self.keep(
+            f"styled-{noun}-{style}-{method}",
+            {
+                noun: self._true(noun),
+                own: self.drawn([Thing(noun=noun, set=own)])[:3],
+                method: shown,
+            },
+        )
+        return {
+            "subject": likeness(designs, self.true_subjects[noun]),
+            "style": likeness(designs, hands[own]),
+            "named": fmean(named),
+            "styled": fmean(styled),
+            "both": fmean(a and b for a, b in zip(named, styled, strict=True)),
+        }
+
+    def moved(self, noun: str) -> Finding:
+        """A subject on other nouns, at the weight of the best trade."""
         nouns = NOUNS[: self.args.nouns]
         result = transfer(
             TransferRequest(
-                name=name,
-                nouns=nouns,
-                count=self.args.pictures,
-                photos=self.args.work / "photos" / name,
-                out=self.args.work / "drawn",
-                steps=self.args.draw_steps,
-                force=True,
+                name=noun, nouns=nouns, photos=self.args.work / "photos" / noun,
+                out=self.args.work / "drawn", steps=self.args.draw_steps, force=True,
             )
-        )
-        truth = self.judge.designs(self.drawn([self.subjects[name]] * 6, 1))
-        plain = {noun: self.pictures(f"a photo of a {noun}") for noun in nouns}
+        )  # fmt: skip
+        if result.picked is None:
+            raise SystemExit("the practice base's scorer did not judge the transfer")
+        true, cells, columns = self.true_subjects[noun], {}, {noun: self._true(noun)}
+        for other in nouns:
+            shown = self.pictures(f"a photo of [{noun}:{result.picked:g}] {other}")
+            plain = self.pictures(f"a photo of a {other}")
+            designs, alone = self.judge.designs(shown), self.judge.designs(plain)
+            real = [Thing(noun=other, set=hand) for hand in STYLES]
+            cells[other] = {
+                "recognised": self.named(shown, other),
+                "recognised, plain": self.named(plain, other),
+                "recognised, real": self.named(self.drawn(real), other),
+                "likeness": likeness(designs, true),
+                "likeness, plain": likeness(alone, true),
+            }
+            columns[other] = shown
+        self.keep(f"moved-{noun}", columns)
+        others = torch.cat([t for name, t in self.true_subjects.items() if name != noun])
         return {
             "weight": result.picked,
-            "likeness": result.likeness,
-            "presence": result.presence,
-            "likeness floor": fmean(
-                likeness(self.judge.designs(each), truth) for each in plain.values()
-            ),
-            "presence ceiling": fmean(
-                self.judge.presence(each, noun) for noun, each in plain.items()
-            ),
-            "cells": {f"{s.noun} {s.weight:g}": [s.likeness, s.presence] for s in result.scores},
+            "floor": likeness(others, true),
+            "ceiling": own_likeness(true),
+            "cells": cells,
         }
+
+    def named(self, pictures: Sequence[Image.Image], noun: str) -> float:
+        """The share of pictures in which the scorer reads `noun` before all others."""
+        stacked = np.stack([np.asarray(each) for each in pictures])
+        index = list(self.judge.scorer.texts["noun"]).index(noun)
+        read = self.judge.scorer.read(stacked)[0]["noun"].argmax(-1)
+        return (read == index).float().mean().item()
+
+    def worn_by(self, name: str) -> Finding:
+        """A pattern or palette on other nouns: whether the true picture is the likest of all."""
+        cells, columns = {}, {}
+        for noun in NOUNS[: self.args.nouns]:
+            clothed = {
+                other: self.truths(self._clothed(noun, *cloth))
+                for other, cloth in self.cloths.items()
+            } | {"plain": self.truths(self._clothed(noun, None, None))}
+            shown = self.pictures(f"a photo of a [{name}] {noun}")
+            designs = self.judge.designs(shown)
+            real = self.truths(self._clothed(noun, *self.cloths[name], sets=("emojione-v1",)))
+            icons = self.truths([_thing(c) for c in self.subjects.values() if c.noun != noun])
+            cells[noun] = {
+                "won": self.nearest(designs, clothed).count(name) / len(shown),
+                "won, real": self.nearest(real, clothed).count(name) / len(real),
+                "recognised": self.named(shown, noun),
+                "likeness": likeness(designs, clothed[name]),
+                "floor": likeness(icons, clothed[name]),
+                "ceiling": likeness(real, clothed[name]),
+            }
+            columns[noun] = [*self.drawn(self._clothed(noun, *self.cloths[name]))[:1], *shown]
+        self.keep(f"worn-{name}", columns)
+        return {"cells": cells}
+
+    def _clothed(
+        self, noun: str, pattern: str | None, colour: str | None,
+        sets: Sequence[str] = STYLES,
+    ) -> list[Thing]:  # fmt: skip
+        there = [name for name in sets if noun in self.world.words[name]] or list(STYLES)
+        return [Thing(noun=noun, set=name, colour=colour, pattern=pattern) for name in there]
+
+
+def _styles(every: Sequence[Concept]) -> list[Concept]:
+    return [concept for concept in every if concept.kind == "style"]
+
+
+def _thing(concept: Concept) -> Thing:
+    thing = concept.references[0].thing
+    if thing is None:
+        raise ValueError("a reference shows a thing")
+    return thing
+
+
+def pairs_of(bench: Bench) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Each subject beside the next, and subjects in styles of other sets that have their noun."""
+    nouns = list(bench.subjects)
+    beside = list(zip(nouns, [*nouns[1:], nouns[0]], strict=True))
+    styled = [
+        (noun, style)
+        for noun, style in product(nouns, bench.styles)
+        for hand in [style.removesuffix("-hand")]
+        if _thing(bench.subjects[noun]).set != hand and noun in bench.world.words[hand]
+    ]
+    return beside[: bench.args.pairs], styled[: bench.args.pairs]
+
+
+# -- tables
+
+
+def shown(values: Sequence[float]) -> str:
+    """A mean with its interval."""
+    found = mean_interval(values, generator(0))
+    interval = "" if found.low is None else f" ({found.low:.2f} to {found.high:.2f})"
+    return f"{found.mean:.2f}{interval}"
+
+
+def share_kept(pairs: Sequence[tuple[Finding, float]]) -> str:
+    """How much of the likeness above the floor a composition keeps; (alone, composed) pairs."""
+    alone = fmean(a["likeness"] - a["floor"] for a, _ in pairs)
+    composed = fmean(c - a["floor"] for a, c in pairs)
+    return f"{composed / alone:.0%}" if alone > 0 else "none alone"
+
+
+def compositions(
+    found: Finding, beside: Sequence[tuple[str, str]], styled: Sequence[tuple[str, str]]
+) -> Iterator[str]:
+    """A line for each kind of pair and method."""
+    yield (
+        f"| pairs | method | alone | composed | kept ({KEPT:.0%}) | both present ({PRESENT:.0%}) |"
+    )
+    yield "| --- " * 6 + "|"
+    for method in METHODS:
+        rows = [(a, b, found[f"beside {a} {b} {method}"]) for a, b in beside]
+        each = [(found[f"alone {n}"], row[n]) for a, b, row in rows for n in (a, b)]
+        yield line("two subjects", method, each, [row["both"] for *_, row in rows])
+    for method in METHODS:
+        rows = [(n, s, found[f"styled {n} {s} {method}"]) for n, s in styled]
+        subject = [(found[f"alone {n}"], row["subject"]) for n, _, row in rows]
+        style = [(found[f"alone {s} {n}"], row["style"]) for n, s, row in rows]
+        both = [row["both"] for *_, row in rows]
+        yield line("subject and style: the subject", method, subject, both)
+        yield line("subject and style: the style", method, style, both)
+
+
+def line(
+    what: str, method: str, pairs: Sequence[tuple[Finding, float]], both: Sequence[float]
+) -> str:
+    """One of the table."""
+    alone = shown([a["likeness"] for a, _ in pairs])
+    composed = shown([c for _, c in pairs])
+    kept = share_kept(pairs)
+    return f"| {what} | {method} | {alone} | {composed} | {kept} | {shown(both)} |"
+
+
+def transfers(found: Finding, nouns: Sequence[str]) -> Iterator[str]:
+    """A line for each subject, and for all."""
+    yield (
+        f"| subject | weight | noun recognised ({RECOGNISED:.0%}) | by the base alone | real | "
+        "likeness | of the base's own | floor | ceiling |"
+    )
+    yield "| --- " * 9 + "|"
+    numbers = (
+        "recognised", "recognised, plain", "recognised, real", "likeness", "likeness, plain",
+    )  # fmt: skip
+    every: list[list[float]] = []
+    for noun in nouns:
+        one = found[f"moved {noun}"]
+        means = [fmean(cell[number] for cell in one["cells"].values()) for number in numbers]
+        every.append([one["weight"], *means, one["floor"], one["ceiling"]])
+        yield f"| {noun} | " + " | ".join(f"{value:.2f}" for value in every[-1]) + " |"
+    yield "| **all** | " + " | ".join(shown(column) for column in zip(*every, strict=True)) + " |"
+
+
+def clothes(found: Finding, names: Sequence[str]) -> Iterator[str]:
+    """A line for each pattern and palette, and for all."""
+    yield (
+        f"| worn | true picture wins ({WON:.0%}) | of real pictures | noun recognised | "
+        "likeness | floor | ceiling |"
+    )
+    yield "| --- " * 7 + "|"
+    numbers = ("won", "won, real", "recognised", "likeness", "floor", "ceiling")
+    every: list[list[float]] = []
+    for name in names:
+        cells = found[f"worn {name}"]["cells"].values()
+        every.append([fmean(cell[number] for cell in cells) for number in numbers])
+        yield f"| {name} | " + " | ".join(f"{value:.2f}" for value in every[-1]) + " |"
+    yield "| **all** | " + " | ".join(shown(column) for column in zip(*every, strict=True)) + " |"
 
 
 def main() -> None:
@@ -247,28 +452,42 @@ def main() -> None:
     args = arguments()
     args.work.mkdir(parents=True, exist_ok=True)
     os.environ["PRISM_HOME"] = str((args.work / "home").resolve())
-    settings = {k: v for k, v in vars(args).items() if k not in {"artwork", "work"}}
-    settings |= {"base": catalog.resolve("mini").revision, "torch": torch.__version__}
+    transformers.logging.disable_progress_bar()
+    sizes = ("pictures", "train_steps", "draw_steps", "nouns")
+    settings = {name: getattr(args, name) for name in sizes}
+    settings["base"] = catalog.resolve("mini").revision
     results, bench = Results(args.work / "results.json", settings), Bench(args)
-    subjects, styles, cloths = (list(each) for each in (bench.subjects, bench.styles, bench.cloths))
-    for name in (*subjects, *styles, *cloths):
-        results.once(f"train {name}", lambda name=name: bench.learn(name))
-    for name in subjects:
-        results.once(f"alone {name}", lambda name=name: bench.bounds(name))
-    looks = [*styles, *cloths]
+    beside, styled = pairs_of(bench)
+    moved = list(bench.subjects)[: args.moved]
+    asked = {n for pair in beside for n in pair} | {n for n, _ in styled} | set(moved)
+    subjects = [noun for noun in bench.subjects if noun in asked]
+    styles = {style: bench.styles[style] for _, style in styled}
+    learned = {noun: bench.subjects[noun] for noun in subjects} | styles | bench.worn
+    for name, concept in learned.items():
+        results.once(f"train {name}", lambda n=name, c=concept: bench.learn(n, c))
+    for noun in subjects:
+        results.once(f"alone {noun}", lambda n=noun: bench.subject_alone(n))
+    for noun, style in styled:
+        results.once(f"alone {style} {noun}", lambda s=style, n=noun: bench.style_alone(s, n))
     for method in METHODS:
-        for one, other in zip(subjects[::2], subjects[1::2], strict=False):
+        for a, b in beside:
             results.once(
-                f"beside {one} {other} {method}",
-                lambda one=one, other=other, m=method: bench.beside(one, other, m),
+                f"beside {a} {b} {method}", lambda a=a, b=b, m=method: bench.beside(a, b, m)
             )
-        for subject, look in zip(subjects, cycle(looks), strict=False) if looks else ():
+        for n, s in styled:
             results.once(
-                f"dressed {subject} {look} {method}",
-                lambda subject=subject, look=look, m=method: bench.dressed(subject, look, m),
+                f"styled {n} {s} {method}", lambda n=n, s=s, m=method: bench.styled(n, s, m)
             )
-    for name in subjects:
-        results.once(f"transfer {name}", lambda name=name: bench.moved(name))
+    for noun in moved:
+        results.once(f"moved {noun}", lambda n=noun: bench.moved(n))
+    for name in bench.worn:
+        results.once(f"worn {name}", lambda n=name: bench.worn_by(n))
+    for lines in (
+        compositions(results.found, beside, styled),
+        transfers(results.found, moved),
+        clothes(results.found, list(bench.worn)),
+    ):
+        print("\n" + "\n".join(lines))
 
 
 if __name__ == "__main__":
