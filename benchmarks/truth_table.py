@@ -5,7 +5,8 @@
 `artwork/icons.npz` is made by `mini.artwork`; the second opinion takes two wheels, which
 `mini/imagenet.py` names. Every learner has the same base, photos, captions, batch, learning rates
 and budget. A finished training is a line of JSON in `--out` and is never done again. Prints means
-over concepts with 95 % bootstrap intervals; `benchmarks/peers/` has what each number is.
+over concepts with 95 % bootstrap intervals; `benchmarks/peers/` has what each number is. `--set
+tokens.beta=0.1` changes a setting of the recipe for all of them, which is how defaults are found.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -39,8 +41,10 @@ from prism_cli.method.conditions import NULL
 from prism_cli.runtime import detect, generator
 from prism_cli.services.drawing import draw
 from prism_cli.services.pictures import to_tensor
+from prism_cli.settings import Recipe, resolve
 
 TRUE, WORDS = "(true pictures)", "(words alone)"
+AT_ONCE = 20  # pictures
 NUMBERS = ("fidelity", "fidelity_net", "alignment", "harmonic", "leakage")
 
 
@@ -48,7 +52,8 @@ NUMBERS = ("fidelity", "fidelity_net", "alignment", "harmonic", "leakage")
 class Bench:
     """What every training is given."""
 
-    entry: catalog.BaseEntry
+    recipe: Recipe
+    side: int  # of a picture, in px
     base: Backbone
     world: World
     judge: Judge
@@ -64,7 +69,7 @@ class Bench:
         if learner == WORDS:
             learned = Learned(word=concept.noun or "", steps=0)
         elif learner != TRUE:
-            learned = LEARNERS[learner](backbone, lesson, self.entry.recipe, self.budget, seed)
+            learned = LEARNERS[learner](backbone, lesson, self.recipe, self.budget, seed)
         seconds = time.monotonic() - began
         if learner == TRUE:
             drawn = np.stack(
@@ -90,19 +95,22 @@ class Bench:
     @torch.no_grad()
     def draw(self, backbone: Backbone, concept: Concept, learned: Learned, seed: int) -> np.ndarray:
         """Its prompts' pictures: (P, images, 64, 64, 3) uint8."""
-        drawing = self.entry.recipe.drawing
-        side = self.entry.size
-        plan = SamplingPlan(steps=self.drawing_steps, guidance=drawing.guidance, size=(side, side))
+        plan = SamplingPlan(
+            steps=self.drawing_steps,
+            guidance=self.recipe.drawing.guidance,
+            size=(self.side, self.side),
+        )
         prompts = [learned.prompt(asked.template) for asked in concept.prompts]
         cond = backbone.encode_text(prompts, learned.rows)
         null = backbone.encode_text([NULL], {})
-        seeds = [1000 * seed + k for k in range(self.images)]
-        drawn = []
-        for p in range(len(prompts)):
-            each = [p] * self.images
-            *_, last = draw(backbone, cond.take(each), null.take([0] * len(each)), seeds, plan)
-            drawn.append([np.asarray(picture) for picture in last.pictures])
-        return np.array(drawn)
+        every = list(product(range(len(prompts)), range(self.images)))
+        drawn: list[np.ndarray] = []
+        for some in (every[k : k + AT_ONCE] for k in range(0, len(every), AT_ONCE)):
+            conditions = cond.take([p for p, _ in some])
+            seeds = [1000 * seed + k for _, k in some]
+            *_, last = draw(backbone, conditions, null.take([0] * len(some)), seeds, plan)
+            drawn += [np.asarray(picture) for picture in last.pictures]
+        return np.stack(drawn).reshape(len(prompts), self.images, self.side, self.side, 3)
 
 
 def cells(
@@ -151,6 +159,9 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=25, help="only the first so many of each")
     parser.add_argument("--images", type=int, default=4, help="of each prompt")
     parser.add_argument("--drawing-steps", type=int, default=30)
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the recipe"
+    )
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="learners")
     args = parser.parse_args()
     transformers.logging.disable_progress_bar()
@@ -158,8 +169,11 @@ def main() -> None:
     world = World(args.artwork)
     scorer = Scorer.load(args.scorer or catalog.resolve("mini").folder / "scorer")
     budget = Budget(seconds=args.seconds) if args.seconds else Budget(steps=args.steps)
+    changes = dict(change.split("=", 1) for change in args.set)
+    flags = {name: json.loads(value) for name, value in changes.items()}
     bench = Bench(
-        entry=entry,
+        recipe=resolve(entry.recipe, flags=flags).recipe,
+        side=entry.size,
         base=catalog.load(entry, runtime),
         world=world,
         judge=Judge(world, scorer, efficientnet()),
@@ -169,7 +183,7 @@ def main() -> None:
     )
     protocol = [
         *(entry.revision, budget.steps, budget.seconds),
-        *(args.prompts, args.images, args.drawing_steps),
+        *(args.prompts, args.images, args.drawing_steps, sorted(args.set)),
     ]
     chosen = [
         Concept(
