@@ -26,6 +26,7 @@ import argparse
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -464,24 +465,24 @@ def main() -> None:
     styles = {style: bench.styles[style] for _, style in styled}
     learned = {noun: bench.subjects[noun] for noun in subjects} | styles | bench.worn
     for name, concept in learned.items():
-        results.once(f"train {name}", lambda n=name, c=concept: bench.learn(n, c))
+        results.once(f"train {name}", partial(bench.learn, name, concept))
     for noun in subjects:
-        results.once(f"alone {noun}", lambda n=noun: bench.subject_alone(n))
+        results.once(f"alone {noun}", partial(bench.subject_alone, noun))
     for noun, style in styled:
-        results.once(f"alone {style} {noun}", lambda s=style, n=noun: bench.style_alone(s, n))
+        results.once(f"alone {style} {noun}", partial(bench.style_alone, style, noun))
     for method in METHODS:
-        for a, b in beside:
+        for one, other in beside:
             results.once(
-                f"beside {a} {b} {method}", lambda a=a, b=b, m=method: bench.beside(a, b, m)
+                f"beside {one} {other} {method}", partial(bench.beside, one, other, method)
             )
-        for n, s in styled:
+        for noun, style in styled:
             results.once(
-                f"styled {n} {s} {method}", lambda n=n, s=s, m=method: bench.styled(n, s, m)
+                f"styled {noun} {style} {method}", partial(bench.styled, noun, style, method)
             )
     for noun in moved:
-        results.once(f"moved {noun}", lambda n=noun: bench.moved(n))
+        results.once(f"moved {noun}", partial(bench.moved, noun))
     for name in bench.worn:
-        results.once(f"worn {name}", lambda n=name: bench.worn_by(n))
+        results.once(f"worn {name}", partial(bench.worn_by, name))
     for lines in (
         compositions(results.found, beside, styled),
         transfers(results.found, moved),
