@@ -7,17 +7,21 @@
 learned by `prism train` from its five pictures alone, as a user would. Then:
 
 - beside: twelve pairs of subjects, "a [one] next to a [other]";
-- styled: twelve subjects in the style of another set, "a [subject] in [style] style", where the
-  truth is known: the same thing as that set draws it;
-- moved: eight subjects on six nouns, at the weight that `prism transfer` picks;
-- worn: the four patterns and palettes on the same nouns, where the truth is known as well.
+- styled: twelve subjects in the style of another set, "a [subject] in [style] style", against the
+  same noun as that set draws it;
+- moved: eight subjects on six nouns, at the weight that `prism transfer` picks, from other seeds;
+- worn: the four patterns and palettes on the same nouns, where the true picture is known.
 
 Likeness is the cosine of the scorer's designs to true drawings; its floor is other concepts' true
-drawings, its ceiling true drawings among each other. A composed concept is present where its
-picture (its half, of a pair; in either order) is nearer to its own truth than to any other: of all
-subjects, or, of a style, of the same noun in any other set. Each finding goes into `results.json`
-in `--work` as soon as it is known, and the pictures beside it; the same command goes on from there.
-The tables are means with 95 % bootstrap intervals over pairs, or over concepts.
+drawings, its ceiling true drawings among each other. In a composition a concept is present where
+the picture (its half, of a pair, in whichever order fits better) is nearer to its truth than to any
+other: of all subjects; or, of a style, of the same noun in any other set, while the noun is read.
+Beside every number of a composition stands what the true picture would get: the true pair, whose
+halves are read alike, and the noun in the true style, which is the subject no more.
+
+Each finding goes into `results.json` in `--work` as soon as it is known, and grids for the eye
+beside it; the same command goes on from there. Intervals are 95 % bootstrap intervals: of likeness
+over concepts, of presence over pairs.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ import argparse
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -57,7 +62,7 @@ from prism_cli.services.train import train
 from prism_cli.services.transfer import TransferRequest, transfer
 
 METHODS = ("sum", "per-token")
-NOUNS = ("box", "wolf", "doll", "bag", "car", "house")  # box, wolf, doll, bag: the paper's Fig. 13
+NOUNS = ("box", "wolf", "doll", "bag", "car", "tent")  # the first four are the paper's (Fig. 13)
 MOVED = 8  # subjects
 PAIRS = 12  # of each kind
 TRUE_GROUNDS = tuple(  # that no reference has
@@ -66,7 +71,10 @@ TRUE_GROUNDS = tuple(  # that no reference has
 KEPT = 0.85  # of the likeness above its floor, in a composition
 PRESENT = 0.8  # of draws with both concepts
 RECOGNISED = 0.7  # of draws of a new noun
+SEED = 1000  # of every picture; the transfer picks its weight on seeds from 0
 WON = 0.8  # of draws in which the true cloth wins
+
+HAND = "-hand"  # behind a set's name: the concept that is its style
 
 Finding = dict[str, Any]
 
@@ -117,9 +125,11 @@ class Bench:
         every = concepts(self.world)
         self.subjects = {c.noun: c for c in every if c.kind == "subject" and c.noun}
         self.styles = {
-            f"{name}-hand": c for name, c in zip(STYLE_SETS, _styles(every), strict=True)
+            f"{name}{HAND}": c for name, c in zip(STYLE_SETS, _styles(every), strict=True)
         }
         worn = [c for c in every if c.kind in ("pattern", "palette")]
+        if shown := {t.noun for c in worn for t in _things(c)} & {*NOUNS}:
+            raise ValueError(f"{shown} would be no new nouns")
         self.worn = {c.name.replace(" ", "-"): c for c in worn[: args.worn]}
         self.cloths = dict(zip(self.worn, WORN, strict=False))
         self.true_subjects = {
@@ -140,14 +150,16 @@ class Bench:
         steps = self.args.train_steps
         flags = {} if steps is None else {"tokens.steps": steps, "finetuning.steps": steps}
         kind = "subject" if concept.kind == "subject" else "style"
-        request = TrainRequest(folder=folder, name=name, kind=kind, keep_similar=True, flags=flags)
+        request = TrainRequest(
+            folder=folder, name=name, kind=kind, base="mini", keep_similar=True, flags=flags
+        )
         return {"seconds": round(train(request).seconds, 1)}
 
     def pictures(self, prompt: str, **options: Any) -> list[Image.Image]:
         """What `prism gen` draws of a prompt, from the same seeds whatever the prompt."""
         request = DrawRequest(
-            prompt=prompt, count=self.args.pictures, seed=0, steps=self.args.draw_steps,
-            out=self.args.work / "drawn", force=True, **options,
+            prompt=prompt, count=self.args.pictures, seed=SEED, steps=self.args.draw_steps,
+            out=self.args.work / "drawn", force=True, base="mini", **options,
         )  # fmt: skip
         shown = []
         for one in generate(request).pictures:
@@ -163,10 +175,14 @@ class Bench:
 
     # -- the truth
 
-    def drawn(self, things: Sequence[Thing]) -> list[Image.Image]:
+    def drawn(self, things: Sequence[Thing], beside: Thing | None = None) -> list[Image.Image]:
         """Each thing as the world draws it, on every ground of TRUE_GROUNDS."""
         rng = np.random.default_rng(1)
-        every = [Picture(thing=thing, ground=ground) for thing in things for ground in TRUE_GROUNDS]
+        every = [
+            Picture(thing=thing, ground=ground, beside=beside)
+            for thing in things
+            for ground in TRUE_GROUNDS
+        ]
         return [Image.fromarray(self.world.draw(each, rng)) for each in every]
 
     def truths(self, things: Sequence[Thing]) -> Tensor:
@@ -205,7 +221,7 @@ class Bench:
 
     def style_alone(self, style: str, noun: str) -> Finding:
         """A style on the base's own noun, against that noun in the style's set."""
-        own, hands = style.removesuffix("-hand"), self.hands_of(noun)
+        own, hands = _set_of(style), self.hands_of(noun)
         shown = self.judge.designs(self.pictures(f"a {noun} in [{style}] style"))
         others = torch.cat([true for hand, true in hands.items() if hand != own])
         return {
@@ -218,54 +234,54 @@ class Bench:
     def beside(self, one: str, other: str, method: str) -> Finding:
         """Two subjects, each in a half."""
         shown = self.pictures(f"a [{one}] next to a [{other}]", method=method)
-        halves = {side: self.judge.designs(shown, side) for side in ("left", "right")}
-        near = [self.nearest(half, self.true_subjects) for half in halves.values()]
-        as_said = [fmean(self._like(halves, a, b)) for a, b in ((one, other), (other, one))]
-        left, right = (one, other) if as_said[0] >= as_said[1] else (other, one)
-        first, second = self._like(halves, left, right)
+        pair = [_thing(self.subjects[noun]) for noun in (one, other)]
         self.keep(
             f"beside-{one}-{other}-{method}",
-            {one: self._true(one), other: self._true(other), method: shown},
+            {one: self.drawn(pair[:1])[:3], other: self.drawn(pair[1:])[:3], method: shown},
         )
-        return {
-            left: first,
-            right: second,
-            "as said": left == one,
-            "both": fmean({a, b} == {one, other} for a, b in zip(*near, strict=True)),
-            "either": fmean(bool({a, b} & {one, other}) for a, b in zip(*near, strict=True)),
+        return self.in_halves(one, other, shown) | {
+            f"{name}, true": value
+            for name, value in self.in_halves(one, other, self.drawn(pair[:1], pair[1])).items()
         }
 
-    def _like(self, halves: Mapping[str, Tensor], left: str, right: str) -> tuple[float, float]:
-        sides = (halves["left"], left), (halves["right"], right)
-        first, second = (likeness(half, self.true_subjects[noun]) for half, noun in sides)
-        return first, second
-
-    def _true(self, noun: str) -> list[Image.Image]:
-        return self.drawn([_thing(self.subjects[noun])])[:3]
+    def in_halves(self, one: str, other: str, shown: Sequence[Image.Image]) -> Finding:
+        """The likeness of both, in the order that fits each picture better; who is there."""
+        halves = [self.judge.designs(shown, side) for side in ("left", "right")]
+        like = {
+            noun: [(half @ self.true_subjects[noun].T).mean(1) for half in halves]
+            for noun in (one, other)
+        }
+        said, turned = like[one][0] + like[other][1], like[other][0] + like[one][1]
+        right = said >= turned
+        near = zip(*(self.nearest(half, self.true_subjects) for half in halves), strict=True)
+        return {
+            one: torch.where(right, *like[one]).mean().item(),
+            other: torch.where(right, *like[other][::-1]).mean().item(),
+            "as said": right.float().mean().item(),
+            "both": fmean({*found} == {one, other} for found in near),
+        }
 
     def styled(self, noun: str, style: str, method: str) -> Finding:
-        """A subject in a style, against the same noun as the style's set draws it."""
-        own, hands = style.removesuffix("-hand"), self.hands_of(noun)
+        """A subject in a style, and the same noun as the style's set draws it."""
         shown = self.pictures(f"a [{noun}] in [{style}] style", method=method)
-        designs = self.judge.designs(shown)
-        drawn_by = self.nearest(designs, hands | {"subject": self.true_subjects[noun]})
-        subjects = self.true_subjects | {noun: torch.cat([self.true_subjects[noun], hands[own]])}
-        named = [name == noun for name in self.nearest(designs, subjects)]
-        styled = [hand == own for hand in drawn_by]
-        self.keep(
-            f"styled-{noun}-{style}-{method}",
-            {
-                noun: self._true(noun),
-                own: self.drawn([Thing(noun=noun, set=own)])[:3],
-                method: shown,
-            },
-        )
+        subject, true = _thing(self.subjects[noun]), Thing(noun=noun, set=_set_of(style))
+        columns = {noun: self.drawn([subject])[:3], style: self.drawn([true])[:3], method: shown}
+        self.keep(f"styled-{noun}-{style}-{method}", columns)
+        return self.in_style(noun, style, shown) | {
+            f"{name}, true": value
+            for name, value in self.in_style(noun, style, self.drawn([true])).items()
+        }
+
+    def in_style(self, noun: str, style: str, shown: Sequence[Image.Image]) -> Finding:
+        """The likeness to the subject and to the noun in the style; whether both are there."""
+        own, hands = _set_of(style), self.hands_of(noun)
+        designs, named = self.judge.designs(shown), self.named(shown, noun)
+        hand = self.nearest(designs, hands | {"subject": self.true_subjects[noun]})
         return {
             "subject": likeness(designs, self.true_subjects[noun]),
             "style": likeness(designs, hands[own]),
             "named": fmean(named),
-            "styled": fmean(styled),
-            "both": fmean(a and b for a, b in zip(named, styled, strict=True)),
+            "both": fmean(a and b == own for a, b in zip(named, hand, strict=True)),
         }
 
     def moved(self, noun: str) -> Finding:
@@ -279,16 +295,17 @@ class Bench:
         )  # fmt: skip
         if result.picked is None:
             raise SystemExit("the practice base's scorer did not judge the transfer")
-        true, cells, columns = self.true_subjects[noun], {}, {noun: self._true(noun)}
+        true, cells = self.true_subjects[noun], {}
+        columns = {noun: self.drawn([_thing(self.subjects[noun])])[:3]}
         for other in nouns:
             shown = self.pictures(f"a photo of [{noun}:{result.picked:g}] {other}")
             plain = self.pictures(f"a photo of a {other}")
+            real = self.drawn([Thing(noun=other, set=hand) for hand in STYLES])
             designs, alone = self.judge.designs(shown), self.judge.designs(plain)
-            real = [Thing(noun=other, set=hand) for hand in STYLES]
             cells[other] = {
-                "recognised": self.named(shown, other),
-                "recognised, plain": self.named(plain, other),
-                "recognised, real": self.named(self.drawn(real), other),
+                "recognised": fmean(self.named(shown, other)),
+                "recognised, plain": fmean(self.named(plain, other)),
+                "recognised, real": fmean(self.named(real, other)),
                 "likeness": likeness(designs, true),
                 "likeness, plain": likeness(alone, true),
             }
@@ -302,43 +319,53 @@ class Bench:
             "cells": cells,
         }
 
-    def named(self, pictures: Sequence[Image.Image], noun: str) -> float:
-        """The share of pictures in which the scorer reads `noun` before all others."""
+    def named(self, pictures: Sequence[Image.Image], noun: str) -> list[bool]:
+        """Of each picture, whether the scorer reads `noun` in it before all others."""
         stacked = np.stack([np.asarray(each) for each in pictures])
         index = list(self.judge.scorer.texts["noun"]).index(noun)
-        read = self.judge.scorer.read(stacked)[0]["noun"].argmax(-1)
-        return (read == index).float().mean().item()
+        read: list[int] = self.judge.scorer.read(stacked)[0]["noun"].argmax(-1).tolist()
+        return [best == index for best in read]
 
     def worn_by(self, name: str) -> Finding:
         """A pattern or palette on other nouns: whether the true picture is the likest of all."""
         cells, columns = {}, {}
         for noun in NOUNS[: self.args.nouns]:
             clothed = {
-                other: self.truths(self._clothed(noun, *cloth))
-                for other, cloth in self.cloths.items()
-            } | {"plain": self.truths(self._clothed(noun, None, None))}
-            shown = self.pictures(f"a photo of a [{name}] {noun}")
-            designs = self.judge.designs(shown)
-            real = self.truths(self._clothed(noun, *self.cloths[name], sets=("emojione-v1",)))
-            icons = self.truths([_thing(c) for c in self.subjects.values() if c.noun != noun])
-            cells[noun] = {
-                "won": self.nearest(designs, clothed).count(name) / len(shown),
-                "won, real": self.nearest(real, clothed).count(name) / len(real),
-                "recognised": self.named(shown, noun),
-                "likeness": likeness(designs, clothed[name]),
-                "floor": likeness(icons, clothed[name]),
-                "ceiling": likeness(real, clothed[name]),
+                other: self.truths(_clothed(noun, STYLES, cloth))
+                for other, cloth in {**self.cloths, "plain": (None, None)}.items()
             }
-            columns[noun] = [*self.drawn(self._clothed(noun, *self.cloths[name]))[:1], *shown]
+            shown = self.pictures(f"a photo of [{name}] {noun}")
+            sets = {
+                "": self.judge.designs(shown),
+                ", plain": self.judge.designs(self.pictures(f"a photo of a {noun}")),
+                ", real": self.truths(_clothed(noun, ("openmoji",), self.cloths[name])),
+            }
+            icons = self.truths([_thing(concept) for concept in self.subjects.values()])
+            cells[noun] = {
+                f"won{of}": self.nearest(designs, clothed).count(name) / len(designs)
+                for of, designs in sets.items()
+            } | {
+                "recognised": fmean(self.named(shown, noun)),
+                "likeness": likeness(sets[""], clothed[name]),
+                "floor": likeness(icons, clothed[name]),
+                "ceiling": likeness(sets[", real"], clothed[name]),
+            }
+            columns[noun] = [*self.drawn(_clothed(noun, STYLES, self.cloths[name]))[:1], *shown]
         self.keep(f"worn-{name}", columns)
         return {"cells": cells}
 
-    def _clothed(
-        self, noun: str, pattern: str | None, colour: str | None,
-        sets: Sequence[str] = STYLES,
-    ) -> list[Thing]:  # fmt: skip
-        there = [name for name in sets if noun in self.world.words[name]] or list(STYLES)
-        return [Thing(noun=noun, set=name, colour=colour, pattern=pattern) for name in there]
+
+def _clothed(noun: str, sets: Sequence[str], cloth: tuple[str | None, str | None]) -> list[Thing]:
+    pattern, colour = cloth
+    return [Thing(noun=noun, set=name, colour=colour, pattern=pattern) for name in sets]
+
+
+def _set_of(style: str) -> str:
+    return style.removesuffix(HAND)
+
+
+def _things(concept: Concept) -> list[Thing]:
+    return [picture.thing for picture in concept.references if picture.thing]
 
 
 def _styles(every: Sequence[Concept]) -> list[Concept]:
@@ -346,10 +373,7 @@ def _styles(every: Sequence[Concept]) -> list[Concept]:
 
 
 def _thing(concept: Concept) -> Thing:
-    thing = concept.references[0].thing
-    if thing is None:
-        raise ValueError("a reference shows a thing")
-    return thing
+    return _things(concept)[0]
 
 
 def pairs_of(bench: Bench) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
@@ -358,28 +382,48 @@ def pairs_of(bench: Bench) -> tuple[list[tuple[str, str]], list[tuple[str, str]]
     beside = list(zip(nouns, [*nouns[1:], nouns[0]], strict=True))
     styled = [
         (noun, style)
-        for noun, style in product(nouns, bench.styles)
-        for hand in [style.removesuffix("-hand")]
-        if _thing(bench.subjects[noun]).set != hand and noun in bench.world.words[hand]
+        for noun, (style, concept) in product(nouns, bench.styles.items())
+        if _thing(bench.subjects[noun]).set != _set_of(style)
+        and noun in bench.world.words[_set_of(style)]
+        and noun not in {thing.noun for thing in _things(concept)}
     ]
-    return beside[: bench.args.pairs], styled[: bench.args.pairs]
+    wanted = bench.args.pairs
+    if min(len(beside), len(styled)) < wanted:
+        raise SystemExit(f"there are only {len(beside)} and {len(styled)} pairs")
+    return beside[:wanted], styled[:wanted]
 
 
 # -- tables
 
 
-def shown(values: Sequence[float]) -> str:
+@dataclass(frozen=True)
+class Cell:
+    """A concept in a composition. alone: what `Bench` found of it alone."""
+
+    concept: str
+    alone: Finding
+    composed: float
+    true: float
+
+    @property
+    def kept(self) -> bool:
+        """Whether enough is left of its likeness above the floor."""
+        above = self.alone["likeness"] - self.alone["floor"]
+        left = float(self.composed - self.alone["floor"])
+        return above > 0 and left >= KEPT * above
+
+
+def with_interval(values: Sequence[float]) -> str:
     """A mean with its interval."""
     found = mean_interval(values, generator(0))
     interval = "" if found.low is None else f" ({found.low:.2f} to {found.high:.2f})"
     return f"{found.mean:.2f}{interval}"
 
 
-def share_kept(pairs: Sequence[tuple[Finding, float]]) -> str:
-    """How much of the likeness above the floor a composition keeps; (alone, composed) pairs."""
-    alone = fmean(a["likeness"] - a["floor"] for a, _ in pairs)
-    composed = fmean(c - a["floor"] for a, c in pairs)
-    return f"{composed / alone:.0%}" if alone > 0 else "none alone"
+def by_concept(cells: Sequence[Cell], number: Callable[[Cell], float]) -> str:
+    """A mean over concepts of means over their cells."""
+    names = sorted({cell.concept for cell in cells})
+    return with_interval([fmean(number(c) for c in cells if c.concept == name) for name in names])
 
 
 def compositions(
@@ -387,65 +431,92 @@ def compositions(
 ) -> Iterator[str]:
     """A line for each kind of pair and method."""
     yield (
-        f"| pairs | method | alone | composed | kept ({KEPT:.0%}) | both present ({PRESENT:.0%}) |"
+        f"| | method | alone | composed | the true picture | cells that keep {KEPT:.0%} | "
+        f"both present (aim {PRESENT:.0%}) | in true pictures |"
     )
-    yield "| --- " * 6 + "|"
+    yield "| --- " * 8 + "|"
     for method in METHODS:
-        rows = [(a, b, found[f"beside {a} {b} {method}"]) for a, b in beside]
-        each = [(found[f"alone {n}"], row[n]) for a, b, row in rows for n in (a, b)]
-        yield line("two subjects", method, each, [row["both"] for *_, row in rows])
+        rows = [(pair, found[f"beside {' '.join(pair)} {method}"]) for pair in beside]
+        cells = [
+            Cell(noun, found[f"alone {noun}"], row[noun], row[f"{noun}, true"])
+            for pair, row in rows
+            for noun in pair
+        ]
+        yield line("a subject beside a subject", method, cells, [row for _, row in rows])
     for method in METHODS:
-        rows = [(n, s, found[f"styled {n} {s} {method}"]) for n, s in styled]
-        subject = [(found[f"alone {n}"], row["subject"]) for n, _, row in rows]
-        style = [(found[f"alone {s} {n}"], row["style"]) for n, s, row in rows]
-        both = [row["both"] for *_, row in rows]
-        yield line("subject and style: the subject", method, subject, both)
-        yield line("subject and style: the style", method, style, both)
+        dressed = [(n, s, found[f"styled {n} {s} {method}"]) for n, s in styled]
+        both = [row for *_, row in dressed]
+        subjects = [
+            Cell(n, found[f"alone {n}"], row["subject"], row["subject, true"])
+            for n, _, row in dressed
+        ]
+        yield line("a subject in a style", method, subjects, both)
+        styles = [
+            Cell(n, found[f"alone {s} {n}"], row["style"], row["style, true"])
+            for n, s, row in dressed
+        ]
+        yield line("a style on a subject", method, styles, both)
 
 
-def line(
-    what: str, method: str, pairs: Sequence[tuple[Finding, float]], both: Sequence[float]
-) -> str:
+def line(what: str, method: str, cells: Sequence[Cell], rows: Sequence[Finding]) -> str:
     """One of the table."""
-    alone = shown([a["likeness"] for a, _ in pairs])
-    composed = shown([c for _, c in pairs])
-    kept = share_kept(pairs)
-    return f"| {what} | {method} | {alone} | {composed} | {kept} | {shown(both)} |"
+    columns = (
+        by_concept(cells, lambda cell: cell.alone["likeness"]),
+        by_concept(cells, lambda cell: cell.composed),
+        by_concept(cells, lambda cell: cell.true),
+        f"{sum(cell.kept for cell in cells)} of {len(cells)}",
+        with_interval([row["both"] for row in rows]),
+        with_interval([row["both, true"] for row in rows]),
+    )
+    return f"| {what} | {method} | " + " | ".join(columns) + " |"
 
 
 def transfers(found: Finding, nouns: Sequence[str]) -> Iterator[str]:
     """A line for each subject, and for all."""
     yield (
-        f"| subject | weight | noun recognised ({RECOGNISED:.0%}) | by the base alone | real | "
-        "likeness | of the base's own | floor | ceiling |"
+        f"| subject | weight | noun recognised (aim {RECOGNISED:.0%}) | by the base alone | "
+        "of real pictures | likeness | of the base's own | floor | ceiling | nouns with both |"
     )
-    yield "| --- " * 9 + "|"
+    yield "| --- " * 10 + "|"
     numbers = (
         "recognised", "recognised, plain", "recognised, real", "likeness", "likeness, plain",
     )  # fmt: skip
     every: list[list[float]] = []
     for noun in nouns:
         one = found[f"moved {noun}"]
-        means = [fmean(cell[number] for cell in one["cells"].values()) for number in numbers]
-        every.append([one["weight"], *means, one["floor"], one["ceiling"]])
+        cells = one["cells"].values()
+        means = [fmean(cell[number] for cell in cells) for number in numbers]
+        both = fmean(
+            cell["recognised"] >= RECOGNISED and cell["likeness"] > cell["likeness, plain"]
+            for cell in cells
+        )
+        every.append([one["weight"], *means, one["floor"], one["ceiling"], both])
         yield f"| {noun} | " + " | ".join(f"{value:.2f}" for value in every[-1]) + " |"
-    yield "| **all** | " + " | ".join(shown(column) for column in zip(*every, strict=True)) + " |"
+    yield (
+        "| **all** | "
+        + " | ".join(with_interval(column) for column in zip(*every, strict=True))
+        + " |"
+    )
 
 
 def clothes(found: Finding, names: Sequence[str]) -> Iterator[str]:
     """A line for each pattern and palette, and for all."""
     yield (
-        f"| worn | true picture wins ({WON:.0%}) | of real pictures | noun recognised | "
-        "likeness | floor | ceiling |"
+        f"| worn | true picture wins (aim {WON:.0%}) | of the base's own | of real pictures | "
+        "noun recognised | likeness | floor | ceiling |"
     )
-    yield "| --- " * 7 + "|"
-    numbers = ("won", "won, real", "recognised", "likeness", "floor", "ceiling")
+    yield "| --- " * 8 + "|"
+    numbers = ("won", "won, plain", "won, real", "recognised", "likeness", "floor", "ceiling")
     every: list[list[float]] = []
     for name in names:
         cells = found[f"worn {name}"]["cells"].values()
         every.append([fmean(cell[number] for cell in cells) for number in numbers])
         yield f"| {name} | " + " | ".join(f"{value:.2f}" for value in every[-1]) + " |"
-    yield "| **all** | " + " | ".join(shown(column) for column in zip(*every, strict=True)) + " |"
+    yield (
+        "| **all** | "
+        + " | ".join(with_interval(column) for column in zip(*every, strict=True))
+        + " |"
+    )
 
 
 def main() -> None:
@@ -454,7 +525,7 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     os.environ["PRISM_HOME"] = str((args.work / "home").resolve())
     transformers.logging.disable_progress_bar()
-    sizes = ("pictures", "train_steps", "draw_steps", "nouns")
+    sizes = ("pictures", "train_steps", "draw_steps", "nouns", "worn")
     settings = {name: getattr(args, name) for name in sizes}
     settings["base"] = catalog.resolve("mini").revision
     results, bench = Results(args.work / "results.json", settings), Bench(args)

@@ -164,7 +164,8 @@ class Gemini:
         if code == 404:
             return ModelNotFound(
                 f"Gemini has no model {self.model!r} for this key",
-                hint="name another with --model, for example gemini-flash-latest",
+                hint="name another with --model (prism train: --caption-model), for example "
+                "gemini-flash-latest",
             )
         if code in (408, 429) or code >= 500:
             return GeminiBusy(

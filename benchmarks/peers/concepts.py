@@ -20,8 +20,8 @@ from mini.world import Ground, Picture, Thing, World, article, joined
 REFERENCES = 5
 SEED = 20_000_000  # far from every training's
 SUBJECTS = (
-    *("cat", "owl", "fish", "cactus", "teapot", "backpack"),
-    *("robot", "ghost", "bicycle", "castle", "guitar", "turtle"),
+    *("cat", "elephant", "fish", "cactus", "teapot", "backpack"),
+    *("rocket", "ghost", "bicycle", "castle", "guitar", "turtle"),
 )
 STYLE_SETS = ("openmoji", "streamline")
 WORN = (("tartan", "purple"), ("polka dot", "orange"), (None, "silver"), (None, "teal"))

@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Sequence
 
-from prism_cli.reports.model import Evaluation, Report, Satisfaction
+from prism_cli.reports.model import Evaluation, Interference, Report, Satisfaction
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|#~])")
 
@@ -24,6 +24,8 @@ def render_markdown(report: Report, picture: str | None = None) -> str:
         "## Scores",
         *_scores(report),
     ]
+    if report.interference:
+        blocks += ["## Interference", *_interference(report.interference)]
     if report.leakage:
         matrix = report.leakage
         rows = [
@@ -89,6 +91,27 @@ def _satisfaction(found: Satisfaction) -> list[str]:
     return [
         f"What {_plain(found.judge)} answered about the first picture of each prompt.",
         _table(("criterion", "satisfied", "share", "95 %", "unanswered"), rows),
+    ]
+
+
+def _interference(found: Interference) -> list[str]:
+    pairs = [
+        (
+            f"{pair.one} and {pair.other}",
+            _number(pair.cosine),
+            ", ".join(f"{name} {_number(cosine)}" for name, cosine in sorted(pair.tokens.items())),
+            f"{len(pair.clashes)} of {pair.layers}",
+        )
+        for pair in found.pairs
+    ]
+    likeness = [
+        (each.name, each.measure, _number(each.alone), _number(each.composed))
+        for each in found.likeness
+    ]
+    return [
+        _table(("pair", "cosine of the LoRAs", "of the tokens", "layers that clash"), pairs),
+        *([_table(("concept", "likeness by", "alone", "composed"), likeness)] if likeness else []),
+        *(_plain(sentence) for sentence in found.advice),
     ]
 
 

@@ -175,6 +175,42 @@ class Matrix:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InterferingPair:
+    """Two concepts of a composition.
+
+    cosine: of their weighted deltas. tokens: of their tokens, in each encoder. layers: how many
+    both change; clashes: the names of those in which one changes what the other does, the worst
+    first.
+    """
+
+    one: str
+    other: str
+    cosine: float
+    tokens: Mapping[str, float]
+    layers: int
+    clashes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptLikeness:
+    """How like a concept's own pictures its pictures are, alone and composed; measure: of what."""
+
+    name: str
+    measure: str
+    alone: float
+    composed: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interference:
+    """How the concepts of a composition get in each other's way, and what to try."""
+
+    pairs: tuple[InterferingPair, ...]
+    likeness: tuple[KeptLikeness, ...]
+    advice: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnPrompt:
     """A prompt with its pictures: the concept's, and one of the base's alone."""
 
@@ -208,3 +244,4 @@ class Report:
     grid: TokenGrid | None = None
     drawn: tuple[DrawnPrompt, ...] = ()
     leakage: Matrix | None = None
+    interference: Interference | None = None

@@ -46,10 +46,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Captioned:
-    """captions: one a photo, `PLAIN` where there is none. problems: of which that is a failure."""
+    """captions: one a photo, `PLAIN` where there is none. problems: of which that is a failure.
+
+    unasked: how many photos a model would be asked about, and was not.
+    """
 
     captions: tuple[Caption, ...]
     problems: tuple[Problem, ...] = ()
+    unasked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,7 @@ def caption_photos(
         found, problems = _read_files(photos, folder, on_event)
     rest = {k: photo for k, photo in enumerate(photos) if k not in found and k not in problems}
     plan = _plan(options, entry) if rest else _Plan(None)
+    unasked: set[int] = set()
     if plan.captioner is not None:
         described = _describe(plan, plan.captioner, rest, ask, on_event)
         for k, answer in described.items():
@@ -91,13 +96,16 @@ def caption_photos(
                 problems[k] = answer
             elif answer:
                 found[k] = Caption(answer, plan.captioner.source)
+        unasked = rest.keys() - described.keys()
     captions = tuple(found.get(k, PLAIN) for k in range(len(photos)))
-    counts = Counter(c.source for k, c in enumerate(captions) if k not in problems)
+    counts = Counter(c.source for k, c in enumerate(captions) if k not in {*problems, *unasked})
     if counts:
         said = ", ".join(f"{count} {source}" for source, count in sorted(counts.items()))
         on_event(Note(f"captions: {said} (--captions {options.source})"))
     return Captioned(
-        captions, tuple(Problem(photos[k].path.name, problems[k]) for k in sorted(problems))
+        captions,
+        tuple(Problem(photos[k].path.name, problems[k]) for k in sorted(problems)),
+        len(unasked),
     )
 
 

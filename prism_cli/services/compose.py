@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,7 +25,14 @@ from prism_cli.reports.contact_sheet import contact_sheet
 from prism_cli.services.attaching import METHOD_OPTION, PER_TOKEN, SUM, refuse_mixed
 from prism_cli.services.composed_pictures import Drawing, draw_composition, sides_of
 from prism_cli.services.events import Note, OnEvent, ignore
-from prism_cli.services.interference import InterferenceReport, fidelities, pairs_of, report
+from prism_cli.services.interference import (
+    INTERFERENCE,
+    InterferenceReport,
+    fidelities,
+    pairs_of,
+    report,
+    written_interference,
+)
 from prism_cli.services.parts import Parts, parts_of, phrase_of
 from prism_cli.services.pictures import png
 from prism_cli.services.recognition import PracticeJudge
@@ -33,6 +40,7 @@ from prism_cli.services.recognition import PracticeJudge
 METHODS = (SUM, *merging.METHODS, PER_TOKEN)
 DENSITY = 0.5
 """Of TIES and DARE: what peft's guide to merging sets out with."""
+_FUSED = "what was merged before cannot be drawn by itself"
 _UNKNOWN = "only in the practice base's world is it known what a picture ought to show"
 
 
@@ -105,6 +113,12 @@ def compose(
     entry = catalog.resolve_trained(base.id, base.revision)
     if request.method == PER_TOKEN:
         refuse_mixed(entry)
+        if parts.fused:
+            raise OptionRefused(
+                "a composition among these was merged so that its LoRAs cannot be told apart, "
+                "and per-token needs each by itself",
+                hint="name the concepts that it is of, or use --method sum",
+            )
     merged = _merge(parts, request)
     phrase = _checked_phrase(request, parts, entry)
     archive = _archive(name, archives, parts, merged, phrase, request, now or datetime.now(UTC))
@@ -120,7 +134,8 @@ def compose(
     kept = None
     if not request.dry_run:
         members = {**archive.members, **({"preview.png": preview} if preview else {})}
-        data = pack(archive.manifest, members)
+        metrics = {**archive.manifest.metrics, INTERFERENCE: written_interference(found)}
+        data = pack(replace(archive.manifest, metrics=metrics), members)
         kept = registry.add(data, name, replace=request.force)
     return ComposeResult(
         name=name,
@@ -287,12 +302,15 @@ def _report(
     phrase: str,
     request: ComposeRequest,
 ) -> InterferenceReport:
-    judge = PracticeJudge.of(entry) if drawing and entry.practice else None
+    judged = drawing and entry.practice and not parts.fused  # whose parts cannot be drawn alone
+    judge = PracticeJudge.of(entry) if judged else None
     found = (
         fidelities(judge, parts.concepts, drawing.alone, drawing.composed, sides_of(phrase))
         if judge and drawing
         else ()
     )
-    unscored = "" if found else "nothing was drawn" if entry.practice else _UNKNOWN
+    unscored = ""
+    if not found:
+        unscored = _FUSED if parts.fused else "nothing was drawn" if entry.practice else _UNKNOWN
     pairs = pairs_of(parts.concepts)
     return report(pairs, found, unscored, request.method, can_confine=not entry.mixed)

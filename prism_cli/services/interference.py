@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 from PIL import Image
 
@@ -16,11 +18,17 @@ from prism_cli.method.interference import (
     overall_cosine,
     token_cosines,
 )
+from prism_cli.registry import strict_json
+from prism_cli.reports.model import Interference, InterferingPair, KeptLikeness
 from prism_cli.services.parts import Part
 from prism_cli.services.recognition import PracticeJudge, agreement, own_likeness
 
+INTERFERENCE = "compose.interference"  # among an archive's metrics
 LOST = 0.1
 """Likeness lost to the composition that is worth a word: a tenth, as with `CLASH`."""
+LOST_IN_HALF = 0.2
+"""The same of a concept that has half of the picture: true pairs, so read, lose up to this much."""
+_MOST = 2**20  # bytes of a report in an archive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +55,20 @@ class Fidelity:
     """How like a concept's own pictures its pictures are: drawn alone, and in the composition.
 
     measure: "design", mean cosine of the scorer's designs, alone between different seeds; or
-    "style", the share of its reading of the style that agrees.
+    "style", the share of its reading of the style that agrees. halved: whether it has only half
+    of the composed picture.
     """
 
     name: str
     measure: str
     alone: float
     composed: float
+    halved: bool = False
+
+    @property
+    def suffers(self) -> bool:
+        """Whether more is lost than is worth no word."""
+        return self.alone - self.composed > (LOST_IN_HALF if self.halved else LOST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +111,7 @@ def report(
     can_confine: bool,
 ) -> InterferenceReport:
     """All of it, with what to try where layers clash or likeness is lost."""
-    suffering = [each.name for each in fidelity if each.alone - each.composed > LOST]
+    suffering = [each.name for each in fidelity if each.suffers]
     clashing = [pair for pair in pairs if pair.clashes]
     advice = [
         f"{pair.one} and {pair.other} clash in {len(pair.clashes)} of {len(pair.layers)} layers, "
@@ -111,6 +126,62 @@ def report(
     return InterferenceReport(
         pairs=pairs, fidelity=fidelity, unscored=unscored, advice=tuple(advice)
     )
+
+
+def written_interference(found: InterferenceReport) -> str:
+    """The report as the archive keeps it, in JSON: layers by name only where they clash."""
+    pairs = [
+        {
+            "one": pair.one,
+            "other": pair.other,
+            "cosine": round(pair.cosine, 4),
+            "tokens": {encoder: round(cosine, 4) for encoder, cosine in pair.tokens.items()},
+            "layers": len(pair.layers),
+            "clashes": [layer.layer for layer in pair.clashes],
+        }
+        for pair in found.pairs
+    ]
+    likeness = [
+        {
+            "name": each.name,
+            "measure": each.measure,
+            "alone": round(each.alone, 4),
+            "composed": round(each.composed, 4),
+        }
+        for each in found.fidelity
+    ]
+    return json.dumps({"pairs": pairs, "likeness": likeness, "advice": found.advice})
+
+
+def read_interference(text: object) -> Interference | None:
+    """What `written_interference` wrote; None for anything else, perhaps another program's."""
+    try:
+        content: Any = strict_json.parse(str(text).encode(), _MOST)
+        return Interference(
+            pairs=tuple(
+                InterferingPair(
+                    one=str(each["one"]),
+                    other=str(each["other"]),
+                    cosine=float(each["cosine"]),
+                    tokens={str(name): float(value) for name, value in each["tokens"].items()},
+                    layers=int(each["layers"]),
+                    clashes=tuple(str(layer) for layer in each["clashes"]),
+                )
+                for each in content["pairs"]
+            ),
+            likeness=tuple(
+                KeptLikeness(
+                    name=str(each["name"]),
+                    measure=str(each["measure"]),
+                    alone=float(each["alone"]),
+                    composed=float(each["composed"]),
+                )
+                for each in content["likeness"]
+            ),
+            advice=tuple(str(sentence) for sentence in content["advice"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        return None
 
 
 def _pair(one: Part, other: Part) -> PairInterference:
@@ -150,4 +221,5 @@ def _fidelity(
         measure="design",
         alone=own_likeness(designs),
         composed=evaluation.likeness(judge.designs(composed, side), designs),
+        halved=side is not None,
     )

@@ -52,7 +52,7 @@ def parts_of(archives: Mapping[str, Archive], weights: Mapping[str, float]) -> P
     _check_bases(archives)
     concepts: dict[str, Part] = {}
     fused: list[tuple[Lora, float]] = []
-    for name, archive in archives.items():
+    for name, archive in sorted(archives.items()):
         for part in _opened(archive, weights[name]):
             _check_addressable(part)
             same = concepts.get(part.name)

@@ -128,7 +128,7 @@ def prepare(
         ask=not rehearsal,
     )
     captions = all_captions(captioned)
-    bare = sum(caption is PLAIN for caption in captions)
+    bare = sum(caption is PLAIN for caption in captions) - captioned.unasked
     if bare and settings.recipe.captions.source != "none":
         on_event(
             Note(

@@ -36,6 +36,7 @@ from prism_cli.services.concept_archive import read_curve
 from prism_cli.services.evaluate import SHEET
 from prism_cli.services.evaluation_store import EvaluationStore
 from prism_cli.services.events import Note, OnEvent, ignore
+from prism_cli.services.interference import INTERFERENCE, read_interference
 from prism_cli.services.references import ReferencePhotos, match_photos
 
 SIDE = 256  # px of a picture on the page, at most
@@ -146,6 +147,7 @@ def gather(
         grid=_grid(evaluation, store, photos) if evaluation else None,
         drawn=_drawn(evaluation, store) if evaluation else (),
         leakage=_leakage(evaluation) if evaluation else None,
+        interference=read_interference(manifest.metrics.get(INTERFERENCE)),
     )
 
 

@@ -26,7 +26,7 @@ from prism_cli.names import check_name
 from prism_cli.registry.archive import Archive, pack
 from prism_cli.registry.manifest import Manifest
 from prism_cli.registry.store import Registry
-from prism_cli.reports.contact_sheet import grid
+from prism_cli.reports.contact_sheet import contact_sheet, grid
 from prism_cli.runtime import detect
 from prism_cli.services.concept_archive import check_rows_fit, unpack_lora, unpack_rows
 from prism_cli.services.events import Note, OnEvent, ignore
@@ -159,9 +159,13 @@ def transfer(request: TransferRequest, on_event: OnEvent = ignore) -> TransferRe
     at = [score for score in scores if score.weight == picked]
     kept = None
     if request.keep:
-        weight = _weights(request)[0] if picked is None else picked
+        weights = _weights(request)
+        place = 0 if picked is None else weights.index(picked)
+        preview = png(contact_sheet([pictures[0] for pictures in drawn[place]]))
         kept = registry.add(
-            weighted(archive, request.keep, weight), request.keep, replace=request.force
+            weighted(archive, request.keep, weights[place], preview),
+            request.keep,
+            replace=request.force,
         ).path
     return TransferResult(
         name=request.name,
@@ -178,12 +182,17 @@ def transfer(request: TransferRequest, on_event: OnEvent = ignore) -> TransferRe
     )
 
 
-def weighted(archive: Archive, name: str, weight: float) -> bytes:
-    """The archive of the same concept whose LoRA at weight 1 is this one's at `weight`."""
+def weighted(archive: Archive, name: str, weight: float, preview: bytes) -> bytes:
+    """The archive of the same concept whose LoRA at weight 1 is this one's at `weight`.
+
+    preview: a PNG of what it draws so.
+    """
     lora = {
         layer: Factors(f.A, weight * f.B) for layer, f in factors_of(unpack_lora(archive)).items()
     }
-    members = {**archive.members, "lora.safetensors": save(state_of(lora))}
+    members = {
+        **archive.members, "lora.safetensors": save(state_of(lora)), "preview.png": preview
+    }  # fmt: skip
     metrics: Mapping[str, float | int | str] = {
         **archive.manifest.metrics,
         "transfer.weight": weight,

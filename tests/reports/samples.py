@@ -9,6 +9,9 @@ from prism_cli.reports.model import (
     Curve,
     DrawnPrompt,
     Evaluation,
+    Interference,
+    InterferingPair,
+    KeptLikeness,
     Matrix,
     Picture,
     PromptResult,
@@ -133,6 +136,20 @@ FULL = Report(
     leakage=Matrix(
         labels=("photo 0", "photo 1"), values=((0.0, 0.5), (0.25, 1.0)), note="Low is good."
     ),
+    interference=Interference(
+        pairs=(
+            InterferingPair(
+                one="dog",
+                other=NASTY,
+                cosine=-0.125,
+                tokens={"clip_l": 0.5, "t5": 0.25},
+                layers=12,
+                clashes=("a.to_k", LONG, "c.to_v", "d.to_q"),
+            ),
+        ),
+        likeness=(KeptLikeness(name="dog", measure="design", alone=0.75, composed=0.5),),
+        advice=(NASTY, "try a lower weight of one of them"),
+    ),
 )
 BARE = dataclasses.replace(
     FULL,
@@ -144,4 +161,5 @@ BARE = dataclasses.replace(
     grid=None,
     drawn=(),
     leakage=None,
+    interference=None,
 )

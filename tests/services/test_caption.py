@@ -557,7 +557,9 @@ class TestTraining:
         rehearse(request, events.append)
 
         assert gemini.asked == []
-        assert f"5 photos would be described by {SOURCE}" in notes(events)
+        said = notes(events)
+        assert f"5 photos would be described by {SOURCE}" in said
+        assert "captions:" not in said and "have no caption" not in said
 
     def test_a_photo_without_its_caption_stops_it(
         self, photos: Path, tiny: BaseEntry, gemini: FakeGemini

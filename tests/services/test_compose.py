@@ -28,7 +28,10 @@ from prism_cli.registry.store import Registry
 from prism_cli.services.compose import ComposeRequest, ComposeResult, compose
 from prism_cli.services.concept_archive import unpack_lora, unpack_tokens
 from prism_cli.services.generate import DrawRequest, generate
+from prism_cli.services.interference import INTERFERENCE, fidelities, read_interference
+from prism_cli.services.parts import parts_of
 from prism_cli.services.picture_metadata import read_record
+from prism_cli.services.recognition import PracticeJudge
 from tests.bases import fresh_mini
 from tests.services.concepts import keep
 
@@ -131,8 +134,26 @@ class TestArchive:
 
         one, other = archive("one"), archive("other")
         assert one.members == other.members
+        assert one.manifest.metrics == other.manifest.metrics
         assert one.manifest.phrase == "[dog] next to [cat]"
         assert other.manifest.phrase == "[cat] next to [dog]"
+
+    def test_nor_does_that_of_parts_that_are_merged_already(self) -> None:
+        composed("dog", "ink", rank=2, name="first")
+        composed("dog", "cat", rank=2, name="second")
+        composed("first", "second", name="one")
+        composed("second", "first", name="other")
+
+        assert archive("one").members == archive("other").members
+
+    def test_what_is_merged_already_is_not_confined_to_its_token(self) -> None:
+        """Nor drawn alone, to be compared with."""
+        composed("dog", "ink", rank=2)
+        error = refused(OptionRefused, "both", "cat", method="per-token", name="all")
+        assert "cannot be told apart" in error.message
+
+        found = composed("both", "cat", name="all", preview=True, steps=1).interference
+        assert not found.fidelity and "merged before" in found.unscored
 
     def test_the_same_request_gives_the_same_bytes(self) -> None:
         """Nothing in it is of chance or of the machine."""
@@ -164,8 +185,7 @@ class TestArchive:
         assert [(p.name, p.weight, p.rank) for p in parents] == [("dog", 1.0, 2), ("ink", 0.75, 2)]
         for layer, delta in deltas("all").items():
             expected = deltas("dog")[layer] + 0.75 * deltas("ink")[layer]
-            torch.testing.assert_close(delta, expected, atol=FP32_SUM, rtol=1e-5)
-            break
+            torch.testing.assert_close(delta, expected, atol=5 * FP32_SUM, rtol=1e-5)
 
     def test_a_rank_keeps_the_strongest_and_says_how_much(self) -> None:
         """Cut, it is of that rank; its parents cannot be told apart, further or per token."""
@@ -281,8 +301,27 @@ class TestDrawing:
         assert archive("both").members["preview.png"] == result.preview
         measures = [(f.name, f.measure) for f in result.interference.fidelity]
         assert measures == [("dog", "design"), ("ink", "style")]
-        for each in result.interference.fidelity:
-            assert -1 <= each.composed <= 1 and -1 <= each.alone <= 1
+        again = read_interference(archive("both").manifest.metrics[INTERFERENCE])
+        assert again is not None
+        assert [(k.name, k.alone, k.composed) for k in again.likeness] == [
+            (f.name, round(f.alone, 4), round(f.composed, 4)) for f in result.interference.fidelity
+        ]
+
+    def test_likeness_is_that_of_the_pictures(self) -> None:
+        """A concept whose pictures are the composition's keeps all, and another's are another's."""
+        judge = PracticeJudge.of(catalog.resolve("mini"))
+        parts = parts_of({name: archive(name) for name in ("cat", "dog")}, {"cat": 1, "dog": 1})
+        folder = Path(__file__).parents[2] / "examples" / "zuzu"
+        mine, others = [
+            [Image.open(path).convert("RGB") for path in sorted(folder.glob("*.png"))[k::2]]
+            for k in range(2)
+        ]
+        drawn = [picture.transpose(Image.Transpose.ROTATE_180) for picture in others]
+
+        same, other = fidelities(judge, parts.concepts, [mine, drawn], mine, {"dog": "left"})
+
+        assert same.composed > same.alone > 0.5  # with itself, which is likest, among them
+        assert other.composed < other.alone and (same.halved, other.halved) == (False, True)
 
 
 @pytest.mark.usefixtures("three")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from prism_cli.backbones import catalog
 from prism_cli.errors import ConceptNotFound, NameTaken, OptionRefused, PrismError, PromptRefused
 from prism_cli.method.composition import factors_of
 from prism_cli.registry.store import Registry
+from prism_cli.reports.contact_sheet import contact_sheet
 from prism_cli.services import transfer as module
 from prism_cli.services.compose import ComposeRequest, compose
 from prism_cli.services.concept_archive import unpack_lora
@@ -100,6 +102,8 @@ def test_what_is_kept_is_the_concept_at_the_weight() -> None:
         torch.testing.assert_close(factors.delta, 0.5 * before[layer].delta)
     assert new.members["tokens.safetensors"] == old.members["tokens.safetensors"]
     assert new.manifest.metrics["transfer.weight"] == 0.5
+    with Image.open(io.BytesIO(new.members["preview.png"])) as preview:
+        assert preview.width == contact_sheet([preview] * 2).width  # a box and a wolf
 
 
 def test_without_a_judge_the_sweep_is_drawn_unscored(monkeypatch: pytest.MonkeyPatch) -> None:
