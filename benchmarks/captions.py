@@ -238,6 +238,9 @@ def main() -> None:
         thresholds(world, scorer)
         return
     runs = json.loads(args.out.read_text("utf-8")) if args.out.is_file() else {}
+    settings = {"base": catalog.resolve("mini").revision, "steps": args.steps}
+    if runs.setdefault("settings", settings) != settings:
+        raise SystemExit(f"{args.out} is of another run: {runs['settings']}")
     for k, concept in enumerate(concepts(world, args.concepts)):
         photos = references(world, concept, np.random.default_rng(k))
         for seed in range(args.seeds):

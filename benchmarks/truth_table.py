@@ -1,22 +1,28 @@
 """Prism and its peers against the truth, on concepts that neither base nor scorer has seen.
 
-    python -m benchmarks.truth_table --artwork artwork/icons.npz [--steps 200 | --seconds 60]
+    python -m benchmarks.truth_table --artwork artwork/icons.npz [--equal steps]
 
 `artwork/icons.npz` is made by `mini.artwork`; the second opinion takes two wheels, which
-`mini/imagenet.py` names. Every learner has the same base, photos, captions, batch, learning rates
-and budget. A finished training is a line of JSON in `--out` and is never done again. Prints means
-over concepts with 95 % bootstrap intervals; `benchmarks/peers/` has what each number is. `--set
-tokens.beta=0.1` changes a setting of the recipe for all of them, which is how defaults are found.
+`mini/imagenet.py` names. Every learner has the same base, photos, batch, rank and budget: as many
+updates as the whole recipe of prism has, or as many as the same seconds buy, at the cost of an
+update that is measured once, at the start, when nothing else should run. Captions, which only prism
+looks at, are those that `prism train` would take: the practice base's own. Learning rates are the
+recipe's, or each learner's in `TUNED`, found on other concepts (`--trial`), as `--set` finds them.
+
+A finished training is a line of JSON in `--out` and is never done again. Prints means over the
+concepts that every learner has, with 95 % bootstrap intervals; `benchmarks/peers/` has what each
+number is.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -26,14 +32,18 @@ import numpy as np
 import torch
 import transformers
 
-from benchmarks.peers.budget import Budget
+from benchmarks.peers import judging
+from benchmarks.peers.budget import Updates
 from benchmarks.peers.concepts import Concept, concepts
 from benchmarks.peers.judging import Judge
-from benchmarks.peers.learners import LEARNERS, Learned, Lesson
+from benchmarks.peers.learners import COSTS, LEARNERS, Learned, Lesson
+from mini import training
 from mini.imagenet import efficientnet
-from mini.world import World, plain_caption
+from mini.world import World
 from prism_cli.backbones import catalog
 from prism_cli.backbones.base import Backbone, SamplingPlan
+from prism_cli.captioners.base import PLAIN
+from prism_cli.captioners.world import sure, worded
 from prism_cli.encoders.scorer import Scorer
 from prism_cli.files import write_whole
 from prism_cli.method.bootstrap import mean_interval
@@ -45,7 +55,17 @@ from prism_cli.settings import Recipe, resolve
 
 TRUE, WORDS = "(true pictures)", "(words alone)"
 AT_ONCE = 20  # pictures
+TIMED = 10  # updates
 NUMBERS = ("fidelity", "fidelity_net", "alignment", "harmonic", "leakage")
+COMPARED = ("harmonic", "leakage")  # with prism's, concept by concept
+KINDS = {
+    "all": None, "subjects": ("subject",), "styles": ("style",),
+    "patterns and palettes": ("pattern", "palette"),
+}  # fmt: skip
+TUNED: Mapping[str, Mapping[str, float]] = {}
+"""Settings in which a learner differs from the recipe."""
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -55,39 +75,63 @@ class Bench:
     recipe: Recipe
     side: int  # of a picture, in px
     base: Backbone
+    device: torch.device
     world: World
     judge: Judge
-    budget: Budget
     images: int
     drawing_steps: int
 
-    def run(self, learner: str, concept: Concept, seed: int) -> dict[str, Any]:
-        """Learn, draw and judge: one row."""
+    def run(self, learner: str, concept: Concept, seed: int, costs: Mapping[str, float]) -> Row:
+        """Learn, draw and judge: one row. costs: of an update, none where all count the same."""
         backbone = copy.deepcopy(self.base)
-        lesson = self.lesson(concept, backbone)
+        if learner == TRUE:
+            drawn = np.stack([each[: self.images] for each in self.judge.truth(concept, 1).right])
+            return {"steps": 0, "seconds": 0.0, **self.judge.verdict(concept, drawn).numbers()}
         began = time.monotonic()
         if learner == WORDS:
             learned = Learned(word=concept.noun or "", steps=0)
-        elif learner != TRUE:
-            learned = LEARNERS[learner](backbone, lesson, self.recipe, self.budget, seed)
-        seconds = time.monotonic() - began
-        if learner == TRUE:
-            drawn = np.stack(
-                [self.judge.truth(concept, seed=1 + k).right for k in range(self.images)], 1
-            )
-            steps = 0
         else:
-            drawn, steps = self.draw(backbone, concept, learned, seed), learned.steps
-        verdict = self.judge.verdict(concept, drawn)
-        return {"steps": steps, "seconds": round(seconds, 2), **verdict.numbers()}
+            method = LEARNERS[learner]
+            learned = method.learn(
+                backbone,
+                self.lesson(concept, backbone),
+                self.recipe_of(learner),
+                method.stages.share(self.recipe, costs or None),
+                seed,
+            )
+        seconds = round(time.monotonic() - began, 2)
+        verdict = self.judge.verdict(concept, self.draw(backbone, concept, learned, seed))
+        return {"steps": learned.steps, "seconds": seconds, **verdict.numbers()}
+
+    def recipe_of(self, learner: str) -> Recipe:
+        """The recipe with the settings of the learner's own."""
+        return resolve(self.recipe, flags=TUNED.get(learner, {})).recipe
+
+    def costs(self, concept: Concept) -> dict[str, float]:
+        """Seconds of an update, by stage."""
+        found = {}
+        for stage, (learner, lora) in COSTS.items():
+
+            def seconds(updates: int, learner: str = learner, lora: bool = lora) -> float:
+                backbone = copy.deepcopy(self.base)
+                lesson = self.lesson(concept, backbone)
+                given = Updates(0, updates) if lora else Updates(updates, 0)
+                began = time.monotonic()
+                LEARNERS[learner].learn(backbone, lesson, self.recipe, given, 0)
+                return time.monotonic() - began
+
+            seconds(1)
+            found[stage] = (seconds(1 + TIMED) - seconds(1)) / TIMED
+        return found
 
     def lesson(self, concept: Concept, backbone: Backbone) -> Lesson:
-        """The references, encoded, with the whole truth about each as its caption."""
+        """The references, encoded, captioned as `prism train` would."""
         rng = np.random.default_rng(0)
-        pictures = [self.world.draw(picture, rng) for picture in concept.references]
+        pictures = np.stack([self.world.draw(picture, rng) for picture in concept.references])
+        said = [worded(words) for words in sure(self.judge.scorer, pictures)]
         return Lesson(
-            z_0=backbone.encode_images(to_tensor(pictures))[:, None],
-            captions=[plain_caption(picture) for picture in concept.references],
+            z_0=backbone.encode_images(to_tensor(list(pictures)))[:, None],
+            captions=[text or PLAIN.text for text in said],
             nouns=[picture.thing.noun for picture in concept.references if picture.thing],
             noun=concept.noun,
         )
@@ -108,7 +152,8 @@ class Bench:
         for some in (every[k : k + AT_ONCE] for k in range(0, len(every), AT_ONCE)):
             conditions = cond.take([p for p, _ in some])
             seeds = [1000 * seed + k for _, k in some]
-            *_, last = draw(backbone, conditions, null.take([0] * len(some)), seeds, plan)
+            with training.half(self.device):
+                *_, last = draw(backbone, conditions, null.take([0] * len(some)), seeds, plan)
             drawn += [np.asarray(picture) for picture in last.pictures]
         return np.stack(drawn).reshape(len(prompts), self.images, self.side, self.side, 3)
 
@@ -116,99 +161,154 @@ class Bench:
 def cells(
     chosen: Sequence[Concept], learners: Sequence[str], seeds: int
 ) -> Iterator[tuple[str, Concept, int]]:
-    """Every training; the true pictures and the words need one seed."""
-    for concept in chosen:
-        for learner in learners:
-            for seed in range(1 if learner in (TRUE, WORDS) else seeds):
+    """Every training, seed by seed; the true pictures and the words need one seed."""
+    for seed in range(seeds):
+        for concept, learner in product(chosen, learners):
+            if not seed or learner not in (TRUE, WORDS):
                 yield learner, concept, seed
 
 
-def table(rows: Sequence[dict[str, Any]], learners: Sequence[str]) -> Iterator[str]:
-    """Markdown: a line a learner, means over concepts of means over seeds."""
-    yield "| learner | " + " | ".join(NUMBERS) + " | updates | seconds |"
-    yield "| --- " * (len(NUMBERS) + 3) + "|"
-    for learner in learners:
+def tables(rows: Sequence[Row], learners: Sequence[str]) -> Iterator[str]:
+    """Markdown: for all kinds and each, a line a learner."""
+    by_learner = {name: {r["concept"] for r in rows if r["learner"] == name} for name in learners}
+    there = [name for name, found in by_learner.items() if found]
+    common = set.intersection(*(by_learner[name] for name in there)) if there else set()
+    for title, kinds in KINDS.items():
+        mine = [r for r in rows if r["concept"] in common and (not kinds or r["kind"] in kinds)]
+        if mine:
+            count = len({row["concept"] for row in mine})
+            yield f"\n{title} ({count})\n"
+            yield from table(mine, there)
+
+
+def table(rows: Sequence[Row], learners: Sequence[str]) -> Iterator[str]:
+    """A line a learner: means over concepts of means over seeds, and differences to prism's."""
+    heads = (*NUMBERS, *(f"{number}, less prism's" for number in COMPARED), "updates", "seconds")
+    yield "| learner | " + " | ".join(heads) + " |"
+    yield "| --- " * (len(heads) + 1) + "|"
+    names = sorted({row["concept"] for row in rows})
+
+    def by_concept(learner: str, number: str) -> list[float]:
         mine = [row for row in rows if row["learner"] == learner]
-        if not mine:
-            continue
-        shown = []
-        for number in NUMBERS:
-            by_concept = [
-                fmean(row[number] for row in mine if row["concept"] == name)
-                for name in sorted({row["concept"] for row in mine})
-            ]
-            found = mean_interval(by_concept, generator(0))
-            interval = "" if found.low is None else f" ({found.low:.2f} to {found.high:.2f})"
-            shown.append(f"{found.mean:.2f}{interval}")
-        cost = [f"{fmean(row[key] for row in mine):.0f}" for key in ("steps", "seconds")]
-        yield f"| {learner} | " + " | ".join([*shown, *cost]) + " |"
+        return [fmean(row[number] for row in mine if row["concept"] == name) for name in names]
+
+    for learner in learners:
+        shown = [interval(by_concept(learner, number)) for number in NUMBERS]
+        for number in COMPARED:
+            if learner == "prism" or "prism" not in learners:
+                shown.append("")
+                continue
+            pairs = zip(by_concept(learner, number), by_concept("prism", number), strict=True)
+            shown.append(interval([one - other for one, other in pairs], "+.2f"))
+        shown += [f"{fmean(by_concept(learner, key)):.0f}" for key in ("steps", "seconds")]
+        yield f"| {learner} | " + " | ".join(shown) + " |"
 
 
-def main() -> None:
-    """Do what the results file lacks, and print the table."""
+def interval(values: Sequence[float], form: str = ".2f") -> str:
+    """A mean over concepts, and its interval where there are several."""
+    found = mean_interval(values, generator(0))
+    if found.low is None:
+        return f"{found.mean:{form}}"
+    return f"{found.mean:{form}} ({found.low:{form}} to {found.high:{form}})"
+
+
+class Results:
+    """Lines of JSON: the costs of updates, and a row a training."""
+
+    def __init__(self, path: Path, protocol: Row) -> None:
+        self.path, self.protocol = path, protocol
+        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+        self.every: list[Row] = [json.loads(line) for line in lines]
+
+    @property
+    def rows(self) -> list[Row]:
+        """Those of this protocol."""
+        return [r for r in self.every if r["protocol"] == self.protocol and "learner" in r]
+
+    def costs(self, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+        """Those that all trainings of this protocol go by."""
+        for row in self.every:
+            if row["protocol"] == self.protocol and "costs" in row:
+                found: dict[str, float] = row["costs"]
+                return found
+        found = measure()
+        self.add({"costs": found})
+        return found
+
+    def add(self, row: Row) -> None:
+        """Keep one more."""
+        self.every.append({**row, "protocol": self.protocol})
+        write_whole(self.path, "".join(f"{json.dumps(each)}\n" for each in self.every).encode())
+
+
+def digest(path: Path) -> str:
+    """What tells one file from another."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def arguments() -> argparse.Namespace:
+    """The defaults are the whole table."""
     names = [TRUE, WORDS, *LEARNERS]
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--artwork", type=Path, required=True, help="icons.npz of mini.artwork")
     parser.add_argument("--base", default="mini", help="mini, or a folder of its form")
     parser.add_argument("--scorer", type=Path, help="another scorer's folder")
     parser.add_argument("--out", type=Path, default=Path("truth_table.jsonl"))
-    parser.add_argument("--steps", type=int, default=200, help="updates of a whole training")
-    parser.add_argument("--seconds", type=float, help="seconds of a whole training instead")
+    parser.add_argument("--equal", choices=("seconds", "steps"), default="seconds")
+    parser.add_argument("--trial", action="store_true", help="the concepts for trying things out")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--concepts", type=int, default=99, help="only the first so many")
     parser.add_argument("--prompts", type=int, default=25, help="only the first so many of each")
-    parser.add_argument("--images", type=int, default=4, help="of each prompt")
+    parser.add_argument("--images", type=int, default=4, choices=range(1, judging.TRUE + 1))
     parser.add_argument("--drawing-steps", type=int, default=30)
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the recipe"
     )
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="learners")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Do what the results file lacks, and print the tables."""
+    args = arguments()
     transformers.logging.disable_progress_bar()
-    entry, runtime = catalog.resolve(args.base), detect()
-    world = World(args.artwork)
-    scorer = Scorer.load(args.scorer or catalog.resolve("mini").folder / "scorer")
-    budget = Budget(seconds=args.seconds) if args.seconds else Budget(steps=args.steps)
+    entry = catalog.resolve(args.base)
+    runtime, world = detect(), World(args.artwork)
+    eyes = args.scorer or catalog.resolve("mini").folder / "scorer"
     changes = dict(change.split("=", 1) for change in args.set)
-    flags = {name: json.loads(value) for name, value in changes.items()}
     bench = Bench(
-        recipe=resolve(entry.recipe, flags=flags).recipe,
+        recipe=resolve(entry.recipe, flags={k: json.loads(v) for k, v in changes.items()}).recipe,
         side=entry.size,
         base=catalog.load(entry, runtime),
+        device=runtime.device,
         world=world,
-        judge=Judge(world, scorer, efficientnet()),
-        budget=budget,
+        judge=Judge(world, Scorer.load(eyes), efficientnet()),
         images=args.images,
         drawing_steps=args.drawing_steps,
     )
-    protocol = [
-        *(entry.revision, budget.steps, budget.seconds),
-        *(args.prompts, args.images, args.drawing_steps, sorted(args.set)),
-    ]
+    protocol = {
+        "base": entry.revision, "scorer": digest(eyes / "model.safetensors"),
+        "artwork": digest(args.artwork), "judging": judging.VERSION, "equal": args.equal,
+        "prompts": args.prompts, "images": args.images, "drawing steps": args.drawing_steps,
+        "set": sorted(args.set), "tuned": {name: dict(own) for name, own in TUNED.items()},
+        "recipe": hashlib.sha256(repr(bench.recipe).encode()).hexdigest()[:12],
+    }  # fmt: skip
     chosen = [
-        Concept(
-            name=each.name,
-            kind=each.kind,
-            noun=each.noun,
-            references=each.references,
-            prompts=each.prompts[: args.prompts],
-        )
-        for each in concepts(world)[: args.concepts]
+        replace(each, prompts=each.prompts[: args.prompts])
+        for each in concepts(world, trial=args.trial)[: args.concepts]
     ]
-    lines = args.out.read_text("utf-8").splitlines() if args.out.exists() else []
-    rows = [json.loads(line) for line in lines]
-    done = {(r["learner"], r["concept"], r["seed"]) for r in rows if r["protocol"] == protocol}
+    results = Results(args.out, protocol)
+    costs = results.costs(lambda: bench.costs(chosen[0])) if args.equal == "seconds" else {}
+    done = {(row["learner"], row["concept"], row["seed"]) for row in results.rows}
     for learner, concept, seed in cells(chosen, args.only, args.seeds):
-        if (learner, concept.name, seed) in done:
-            continue
-        found = bench.run(learner, concept, seed)
-        row = {"learner": learner, "concept": concept.name, "kind": concept.kind, "seed": seed}
-        rows.append({**row, "protocol": protocol, **found})
-        write_whole(args.out, "".join(f"{json.dumps(each)}\n" for each in rows).encode())
-        print(f"{learner}, {concept.name}, seed {seed}: {found}", flush=True)
+        if (learner, concept.name, seed) not in done:
+            found = bench.run(learner, concept, seed, costs)
+            row = {"learner": learner, "concept": concept.name, "kind": concept.kind, "seed": seed}
+            results.add({**row, **found})
+            print(f"{learner}, {concept.name}, seed {seed}: {found}", flush=True)
     known = {concept.name for concept in chosen}
-    mine = [r for r in rows if r["protocol"] == protocol and r["concept"] in known]
-    print("\n".join(table(mine, args.only)))
+    mine = [r for r in results.rows if r["concept"] in known and r["seed"] < args.seeds]
+    print("\n".join(tables(mine, args.only)))
 
 
 if __name__ == "__main__":

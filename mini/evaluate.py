@@ -24,7 +24,7 @@ from torch import Tensor
 
 from mini import training
 from mini.artwork import HELD_OUT
-from mini.imagenet import efficientnet
+from mini.imagenet import centred, efficientnet
 from mini.scorer import TEXTS, labels
 from mini.train_autoencoder import psnr
 from mini.vocabulary import STYLES
@@ -287,9 +287,15 @@ def judge_memory(draw: Draw, scorer: Scorer, world: World) -> None:
         f"Memory: {len(cells)} cells on white, and the nearest of the {len(cells)} real drawings",
         "judge", "cells", "same noun", "and style", "likeness to it", "floor: other nouns",
     )  # fmt: skip
+    net = efficientnet()
+
+    def second_opinion(pictures: np.ndarray) -> torch.Tensor:
+        features = net(pictures)
+        return centred(features, features.mean(0))
+
     for judge, embed in (
         ("scorer", lambda x: scorer.read(x)[1]),
-        ("EfficientNet-Lite0", efficientnet()),
+        ("EfficientNet-Lite0", second_opinion),
     ):
         likeness = embed(drawn) @ embed(real).T
         nearest = likeness.argmax(-1)

@@ -64,7 +64,7 @@ def _layers(net: nn.Module) -> list[nn.Module]:
 def efficientnet() -> Callable[[np.ndarray], Tensor]:
     """Features of EfficientNet-Lite0 (Apache-2.0): uint8 pictures (n, h, w, 3) to (n, 1280).
 
-    Unit length, after the mean over the pictures is taken away.
+    They are near each other whatever is seen; `centred` makes them comparable.
     """
     from efficientnet_lite_pytorch import EfficientNet
 
@@ -78,7 +78,11 @@ def efficientnet() -> Callable[[np.ndarray], Tensor]:
             x = torch.from_numpy(np.ascontiguousarray(part)).permute(0, 3, 1, 2).float()
             x = functional.interpolate(x, (224, 224), mode="bicubic")
             features.append(net.extract_features((x - 127) / 128).mean((2, 3)))
-        every = torch.cat(features)
-        return functional.normalize(every - every.mean(0), dim=-1)
+        return torch.cat(features)
 
     return embed
+
+
+def centred(features: Tensor, middle: Tensor) -> Tensor:
+    """Unit vectors (n, d) of what distinguishes `features` (n, d) from `middle` (d,)."""
+    return functional.normalize(features - middle, dim=-1)

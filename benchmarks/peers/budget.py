@@ -1,43 +1,52 @@
-"""What every learner is given: so many updates, or so many seconds."""
+"""What every learner is given: as many updates, or as many as the same seconds are good for.
+
+Seconds are not raced against a clock, which other work would slow: what an update of each stage
+costs is measured once, and every training has the updates that its seconds buy.
+"""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from prism_cli.settings import Recipe
+
+LORA = "lora"
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
-    """Updates of a whole training, or seconds of it; the other one is None."""
+class Updates:
+    """How many the words (or tokens) and the LoRA get."""
 
-    steps: int | None = None
-    seconds: float | None = None
+    words: int
+    lora: int
 
-    def part(self, share: float) -> Budget:
-        """The budget of a stage that takes `share` of it."""
-        return Budget(
-            None if self.steps is None else round(self.steps * share),
-            None if self.seconds is None else self.seconds * share,
+    @property
+    def total(self) -> int:
+        """Of both stages."""
+        return self.words + self.lora
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What a learner trains. words: the name of its first stage's cost, None where it has none."""
+
+    words: str | None
+    lora: bool
+
+    def share(self, recipe: Recipe, costs: Mapping[str, float] | None) -> Updates:
+        """Its updates: in the recipe's proportion of both stages, at the cost of the whole recipe.
+
+        costs: seconds an update, of each stage by name; None where every update counts the same.
+        """
+        proportion = Updates(
+            recipe.tokens.steps if self.words else 0, recipe.finetuning.steps if self.lora else 0
         )
-
-    def clock(self) -> Clock:
-        """A clock that starts now."""
-        return Clock(self, time.monotonic())
-
-
-@dataclass(slots=True)
-class Clock:
-    """Counts the updates of a stage and looks at the time."""
-
-    budget: Budget
-    began: float
-    steps: int = 0
-
-    def goes_on(self) -> bool:
-        """Whether another update is in the budget; asked once before each."""
-        if self.budget.seconds is not None:
-            left = time.monotonic() - self.began < self.budget.seconds
+        if costs is None:
+            whole = recipe.tokens.steps + recipe.finetuning.steps
+            scale = whole / proportion.total
         else:
-            left = self.steps < (self.budget.steps or 0)
-        self.steps += left
-        return left
+            seconds = recipe.tokens.steps * costs["tokens"] + recipe.finetuning.steps * costs[LORA]
+            words = costs[self.words] if self.words else 0.0
+            scale = seconds / (proportion.words * words + proportion.lora * costs[LORA])
+        return Updates(round(scale * proportion.words), round(scale * proportion.lora))

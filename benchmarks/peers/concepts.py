@@ -1,13 +1,16 @@
 """Concepts whose truth is known: drawn from artwork that neither base nor scorer has seen.
 
-Twelve subjects, two styles, two patterns and two palettes. Each has five references on different
-backgrounds, two of them with a distractor beside it, and 25 prompts with the very picture that each
-asks for. No prompt names a background that a reference has.
+Twelve subjects, two styles, two patterns and two palettes; and six others, of which settings may be
+tried out. Each has five references on different backgrounds, two of them with a distractor beside
+it, and 25 prompts. Of a subject: ten places, five tints, two sizes, four neighbours and four other
+nouns, of which no true picture is known. A style or what is worn is asked for on other nouns: in
+ten places, in five tints (what is worn has a colour, so in five more places), two sizes, with four
+neighbours, and four times without any of these. No prompt names a background of a reference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,6 +28,9 @@ SUBJECTS = (
 )
 STYLE_SETS = ("openmoji", "streamline")
 WORN = (("tartan", "purple"), ("polka dot", "orange"), (None, "silver"), (None, "teal"))
+TRIAL_SUBJECTS = ("dog", "shoe", "snail")
+TRIAL_STYLE_SETS = ("emojione-v1",)
+TRIAL_WORN = (("striped", "red"), (None, "pink"))
 REFERENCE_GROUNDS = (
     Ground(colour="pink"),
     Ground(scene="city"),
@@ -40,17 +46,22 @@ PROMPT_GROUNDS = (
 )
 TINTS = ("red", "green", "blue", "golden", "black")
 NEIGHBOURS = ("tent", "rose", "cloud", "key")
+OTHERS = ("box", "wolf", "doll", "bag")  # the paper's (Fig. 13)
 DISTRACTORS = ("drum", "banana")  # in the first and the fourth reference
 PLAIN = Ground()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A prompt, the picture that it asks for, and the words in it by the scorer's attribute."""
+    """A prompt, the picture that it asks for, and the words in it by the scorer's attribute.
+
+    known: whether `truth` shows the concept; else it only has the words.
+    """
 
     template: str
     truth: Picture
     words: Mapping[str, str]
+    known: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,14 +75,24 @@ class Concept:
     prompts: tuple[Asked, ...]
 
 
-def concepts(world: World) -> list[Concept]:
-    """All of them, the same at each call."""
+def concepts(world: World, *, trial: bool = False) -> list[Concept]:
+    """All of them, or those for trying settings out, the same at each call."""
     rng = np.random.default_rng(SEED)
-    return [*_subjects(world), *_styles(world, rng), *_worn(world, rng)]
+    if trial:
+        return [
+            *_subjects(world, TRIAL_SUBJECTS),
+            *_styles(world, TRIAL_STYLE_SETS, rng),
+            *_worn(world, TRIAL_WORN, rng),
+        ]
+    return [
+        *_subjects(world, SUBJECTS),
+        *_styles(world, STYLE_SETS, rng),
+        *_worn(world, WORN, rng),
+    ]
 
 
-def _subjects(world: World) -> Iterator[Concept]:
-    for k, noun in enumerate(SUBJECTS):
+def _subjects(world: World, nouns: Sequence[str]) -> Iterator[Concept]:
+    for k, noun in enumerate(nouns):
         sets = [name for name in HELD_OUT if noun in world.words[name]]
         thing = Thing(noun=noun, set=sets[k % len(sets)])
         yield Concept(
@@ -84,7 +105,6 @@ def _subjects(world: World) -> Iterator[Concept]:
 
 
 def _of_subject(thing: Thing) -> Iterator[Asked]:
-    """Ten places, five tints, two sizes, four neighbours, four sizes in a place."""
     for ground in PROMPT_GROUNDS:
         words = ground.words()
         truth = Picture(thing=thing, ground=ground)
@@ -96,61 +116,82 @@ def _of_subject(thing: Thing) -> Iterator[Asked]:
         truth = Picture(thing=thing, ground=PLAIN, size=size)
         yield Asked(template=f"a {size} *", truth=truth, words={"size": size})
     for noun in NEIGHBOURS:
-        beside = Thing(noun=noun, set=STYLES[0])
-        truth = Picture(thing=thing, ground=PLAIN, beside=beside)
+        truth = Picture(thing=thing, ground=PLAIN, beside=Thing(noun=noun, set=STYLES[0]))
         yield Asked(template=f"a * next to {article(noun)}", truth=truth, words={"beside": noun})
-    for k, ground in enumerate(PROMPT_GROUNDS[-4:]):
-        size, words = ("small", "large")[k % 2], ground.words()
-        truth = Picture(thing=thing, ground=ground, size=size)
-        yield Asked(
-            template=f"a {size} * {words}", truth=truth, words={"size": size, "ground": words}
-        )
+    for noun in OTHERS:
+        truth = Picture(thing=Thing(noun=noun, set=STYLES[0]), ground=PLAIN)
+        yield Asked(template=f"a * {noun}", truth=truth, words={"noun": noun}, known=False)
 
 
-def _styles(world: World, rng: Generator) -> Iterator[Concept]:
-    for name in STYLE_SETS:
-        nouns = _nouns(world, name, rng)
-        things = [Thing(noun=noun, set=name) for noun in nouns]
+def _styles(world: World, sets: Sequence[str], rng: Generator) -> Iterator[Concept]:
+    for name in sets:
+        learned, asked = _nouns(world, name, rng)
+        things = [Thing(noun=noun, set=name) for noun in learned]
         yield Concept(
             name=f"style of {name}",
             kind="style",
             noun=None,
-            references=_references(things[:REFERENCES]),
-            prompts=tuple(_of_things(things[REFERENCES:])),
+            references=_references(things),
+            prompts=tuple(_of_things([Thing(noun=noun, set=name) for noun in asked], TINTS)),
         )
 
 
-def _worn(world: World, rng: Generator) -> Iterator[Concept]:
-    for k, (pattern, colour) in enumerate(WORN):
+def _worn(
+    world: World, cloths: Sequence[tuple[str | None, str]], rng: Generator
+) -> Iterator[Concept]:
+    for k, (pattern, colour) in enumerate(cloths):
         name = HELD_OUT[k % len(HELD_OUT)]
-        nouns = _nouns(world, name, rng)
-        things = [Thing(noun=noun, set=name, colour=colour, pattern=pattern) for noun in nouns]
+        learned, asked = _nouns(world, name, rng)
+        things = [Thing(noun=noun, set=name, colour=colour, pattern=pattern) for noun in learned]
+        # What is learned is the cloth: the true picture is the base's own thing that wears it.
+        truths = [
+            Thing(noun=noun, set=STYLES[j % len(STYLES)], colour=colour, pattern=pattern)
+            for j, noun in enumerate(asked)
+        ]
         yield Concept(
             name=joined(colour, pattern, "pattern" if pattern else "palette"),
             kind="pattern" if pattern else "palette",
             noun=None,
-            references=_references(things[:REFERENCES]),
-            prompts=tuple(_of_things(things[REFERENCES:])),
+            references=_references(things),
+            prompts=tuple(_of_things(truths, ())),
         )
 
 
-def _of_things(things: list[Thing]) -> Iterator[Asked]:
-    """What is learned, on other nouns, each in a place."""
-    for k, thing in enumerate(things):
-        ground = PROMPT_GROUNDS[k % len(PROMPT_GROUNDS)]
-        words = ground.words()
-        yield Asked(
-            template=f"a * {thing.noun} {words}",
-            truth=Picture(thing=thing, ground=ground),
-            words={"noun": thing.noun, "ground": words},
-        )
+def _of_things(things: Sequence[Thing], tints: Sequence[str]) -> Iterator[Asked]:
+    """What is learned, on other nouns."""
+    more = iter(things)
+    for ground in (*PROMPT_GROUNDS, *([] if tints else PROMPT_GROUNDS[: len(TINTS)])):
+        thing, words = next(more), ground.words()
+        yield _asked(f"{{}} {words}", Picture(thing=thing, ground=ground), ground=words)
+    for tint in tints:
+        thing = replace(next(more), colour=tint)
+        yield _asked(f"a {tint} * {thing.noun}", Picture(thing=thing, ground=PLAIN), colour=tint)
+    for size in ("small", "large"):
+        thing = next(more)
+        truth = Picture(thing=thing, ground=PLAIN, size=size)
+        yield _asked(f"a {size} * {thing.noun}", truth, size=size)
+    for noun in NEIGHBOURS:
+        truth = Picture(thing=next(more), ground=PLAIN, beside=Thing(noun=noun, set=STYLES[0]))
+        yield _asked(f"{{}} next to {article(noun)}", truth, beside=noun)
+    for thing in more:
+        yield _asked("{}", Picture(thing=thing, ground=PLAIN))
 
 
-def _nouns(world: World, name: str, rng: Generator) -> list[str]:
+def _asked(template: str, truth: Picture, **words: str) -> Asked:
+    """A prompt in which {} is the concept on its noun; the noun is read where it stands alone."""
+    noun = truth.thing.noun if truth.thing else ""
+    if "beside" not in words:
+        words["noun"] = noun
+    return Asked(template=template.replace("{}", f"a * {noun}"), truth=truth, words=words)
+
+
+def _nouns(world: World, name: str, rng: Generator) -> tuple[list[str], list[str]]:
     """Five nouns to learn from and 25 to be asked for, all of which the set has."""
-    known = {noun.word for noun in NOUNS} - {*DISTRACTORS, *NEIGHBOURS, "grapes", "cherries"}
+    known = {noun.word for noun in NOUNS}
+    known -= {*DISTRACTORS, *NEIGHBOURS, *OTHERS, "grapes", "cherries"}
     there = [word for word in world.words[name] if word in known]
-    return [str(word) for word in rng.choice(there, REFERENCES + 25, replace=False)]
+    chosen = [str(word) for word in rng.choice(there, REFERENCES + 25, replace=False)]
+    return chosen[:REFERENCES], chosen[REFERENCES:]
 
 
 def _references(things: list[Thing]) -> tuple[Picture, ...]:

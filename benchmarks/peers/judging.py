@@ -1,39 +1,52 @@
 """How near the drawn pictures are to the truth, which is known.
 
-- fidelity: likeness of each picture to the clean design that it should show, scaled so that another
-  design of the same noun is 0 and the true picture is 1; once by the scorer's design half, once by
-  EfficientNet-Lite0, which was not trained here.
-- alignment: the share of a prompt's words that the scorer finds in its pictures.
+- fidelity: likeness of each picture to the clean design that it should show, scaled so that other
+  designs of the same noun are 0 and the true picture is 1; once by the scorer's design half, once
+  by EfficientNet-Lite0, which was not trained here. What is worn may be on the noun in any of the
+  base's styles: the likest counts, and 0 is the same noun in other clothes.
+- alignment: the share of a prompt's words that the scorer finds in its pictures, scaled so that
+  what it finds in the true pictures is 1.
 - leakage: the share of pictures in which it finds a reference's background or distractor, which no
-  prompt names.
+  prompt names; `raw` has its false alarms in the row of the true pictures.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.peers.concepts import DISTRACTORS, PLAIN, WORN, Asked, Concept
+from benchmarks.peers.concepts import (
+    DISTRACTORS,
+    PLAIN,
+    TRIAL_WORN,
+    WORN,
+    Asked,
+    Concept,
+)
 from mini.artwork import HELD_OUT, SEEN
+from mini.imagenet import centred
+from mini.vocabulary import STYLES
 from mini.world import Picture, Thing, World
 from prism_cli.encoders.scorer import Scorer, half
 
-OTHERS = 4  # other designs of a noun, at most
+VERSION = 2  # of what the numbers mean: rows of another are not mixed with these
+TRUE = 4  # true pictures of each prompt
 SURE = 0.9  # of a distractor in a right half, which may as well hold half of one thing
 SETS = (*HELD_OUT, *SEEN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The numbers of one concept's pictures."""
+    """The numbers of one concept's pictures. found: the share of words before it is scaled."""
 
     fidelity: float
     fidelity_net: float
     alignment: float
+    found: float
     leakage: float
 
     @property
@@ -49,130 +62,185 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truth:
-    """A concept's true pictures: (P, SIDE, SIDE, 3), and lists of others for each prompt."""
+    """A concept's true pictures, a list a prompt, each (n, SIDE, SIDE, 3).
 
-    clean: np.ndarray
-    right: np.ndarray
+    clean: of each prompt whose truth is known, the design on white, in every form that counts.
+    right: what each prompt asks for. other: of the known ones, the noun in other designs.
+    """
+
+    clean: list[np.ndarray]
+    right: list[np.ndarray]
     other: list[np.ndarray]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """What one opinion makes of the truth: clean designs by prompt, and both ends of the scale."""
+
+    clean: list[Tensor]
+    floor: float
+    ceiling: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """Of a concept: the scale of each opinion, and the share of words found in true pictures."""
+
+    scorer: Scale
+    net: Scale
+    middle: Tensor  # of the second opinion's features, over true pictures alone
+    found: float
 
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """The scorer and the second opinion."""
+    """The scorer and the second opinion, whose features are raw."""
 
     world: World
     scorer: Scorer
     net: Callable[[np.ndarray], Tensor]
+    _known: dict[str, _Known] = field(default_factory=dict)
 
     def truth(self, concept: Concept, seed: int = 0) -> Truth:
         """What its prompts ask for, drawn by the world."""
         rng = np.random.default_rng(seed)
-        clean, right, other = [], [], []
-        for asked in concept.prompts:
-            thing = _thing(asked.truth)
-            clean.append(self.world.draw(Picture(thing=thing, ground=PLAIN), rng))
-            right.append(self.world.draw(asked.truth, rng))
-            others = list(self._others(concept.kind, thing))[:OTHERS]
-            drawn = [self.world.draw(replace(asked.truth, thing=each), rng) for each in others]
-            other.append(np.stack(drawn))
-        return Truth(clean=np.stack(clean), right=np.stack(right), other=other)
+
+        def drawn(pictures: Sequence[Picture]) -> np.ndarray:
+            return np.stack([self.world.draw(picture, rng) for picture in pictures])
+
+        known = [asked for asked in concept.prompts if asked.known]
+        return Truth(
+            clean=[
+                drawn([Picture(thing=each, ground=PLAIN) for each in self._forms(concept, asked)])
+                for asked in known
+            ],
+            right=[drawn([asked.truth] * TRUE) for asked in concept.prompts],
+            other=[
+                drawn([replace(asked.truth, thing=each) for each in self._others(concept, asked)])
+                for asked in known
+            ],
+        )
 
     def verdict(self, concept: Concept, drawn: np.ndarray) -> Verdict:
         """Judge `drawn` (P, K, SIDE, SIDE, 3) uint8."""
-        truth = self.truth(concept)
+        if concept.name not in self._known:
+            self._known[concept.name] = self._learn(concept)
+        known = self._known[concept.name]
+        shown = [
+            _concept_part(asked, pictures)
+            for asked, pictures in zip(concept.prompts, drawn, strict=True)
+            if asked.known
+        ]
+        found = self._found(concept.prompts, list(drawn))
         return Verdict(
-            fidelity=self._fidelity(concept, drawn, truth, self._designs),
-            fidelity_net=self._fidelity(concept, drawn, truth, self.net),
-            alignment=self._alignment(concept.prompts, drawn),
+            fidelity=_fidelity([self._designs(each) for each in shown], known.scorer),
+            fidelity_net=_fidelity(
+                [centred(self.net(each), known.middle) for each in shown], known.net
+            ),
+            alignment=found / known.found,
+            found=found,
             leakage=self._leakage(concept, drawn),
         )
 
-    def _others(self, kind: str, thing: Thing) -> list[Thing]:
-        """The same noun in another design; or, of what is worn, in other clothes."""
-        if kind in ("pattern", "palette"):
-            worn = [*WORN, (None, None)]
+    def _learn(self, concept: Concept) -> _Known:
+        truth = self.truth(concept)
+        known = [k for k, asked in enumerate(concept.prompts) if asked.known]
+        right, other = (
+            [_concept_part(concept.prompts[k], each) for k, each in zip(known, some, strict=True)]
+            for some in ([truth.right[k] for k in known], truth.other)
+        )
+        features = [[self.net(each) for each in some] for some in (truth.clean, right, other)]
+        middle = torch.cat([each for some in features for each in some]).mean(0)
+        return _Known(
+            scorer=_scale(
+                *([self._designs(e) for e in some] for some in (truth.clean, right, other))
+            ),
+            net=_scale(*([centred(each, middle) for each in some] for some in features)),
+            middle=middle,
+            found=self._found(concept.prompts, truth.right),
+        )
+
+    def _forms(self, concept: Concept, asked: Asked) -> list[Thing]:
+        """The designs of which any will do."""
+        thing = _thing(asked.truth)
+        if concept.kind not in ("pattern", "palette"):
+            return [thing]
+        return [replace(thing, set=name) for name in STYLES if self._has(name, thing.noun)]
+
+    def _others(self, concept: Concept, asked: Asked) -> list[Thing]:
+        """The same noun in every other design; or, of what is worn, in other clothes."""
+        thing = _thing(asked.truth)
+        if concept.kind in ("pattern", "palette"):
             return [
                 replace(thing, pattern=pattern, colour=colour)
-                for pattern, colour in worn
+                for pattern, colour in (*WORN, *TRIAL_WORN, (None, None))
                 if (pattern, colour) != (thing.pattern, thing.colour)
             ]
         return [
             replace(thing, set=name)
             for name in SETS
-            if name != thing.set and thing.noun in self.world.words[name]
+            if name != thing.set and self._has(name, thing.noun)
         ]
+
+    def _has(self, name: str, noun: str) -> bool:
+        return noun in self.world.words[name]
 
     def _designs(self, pictures: np.ndarray) -> Tensor:
         return self.scorer.read(pictures)[1]
 
-    def _fidelity(
-        self,
-        concept: Concept,
-        drawn: np.ndarray,
-        truth: Truth,
-        embed: Callable[[np.ndarray], Tensor],
-    ) -> float:
-        """Means over all prompts before they are scaled: one prompt's scale is too narrow."""
-        P, K = drawn.shape[:2]
-        pair = [asked.truth.beside is not None for asked in concept.prompts]
-        parts = [
-            truth.clean,
-            _lefts(truth.right, pair),
-            _lefts(drawn, pair).reshape(P * K, *drawn.shape[2:]),
-        ]
-        sizes = [len(each) for each in truth.other]
-        parts += [_lefts(each[None], [pair[p]])[0] for p, each in enumerate(truth.other)]
-        seen = embed(np.concatenate(parts))  # at once: one opinion is centred on their mean
-        clean, right, mine, *other = seen.split([P, P, P * K, *sizes])
-        found = (mine.view(P, K, -1) * clean[:, None]).sum(-1).mean()
-        ceiling = (right * clean).sum(-1).mean()
-        floor = torch.stack([(o @ clean[p]).mean() for p, o in enumerate(other)]).mean()
-        return ((found - floor) / (ceiling - floor)).item()
-
-    def _alignment(self, prompts: Sequence[Asked], drawn: np.ndarray) -> float:
-        """Every word of every prompt counts once a picture."""
-        P, K = drawn.shape[:2]
-        pictures = drawn.reshape(P * K, *drawn.shape[2:])
+    def _found(self, prompts: Sequence[Asked], drawn: Sequence[np.ndarray]) -> float:
+        """The share of words; every word of every prompt counts once a picture."""
+        pictures = np.concatenate(list(drawn))
         whole = self.scorer.read(pictures)[0]
         beside = self.scorer.read(half(pictures, "right"))[0]["noun"]
         hits: list[Tensor] = []
-        for p, asked in enumerate(prompts):
-            mine = slice(p * K, (p + 1) * K)
+        end = 0
+        for asked, mine in zip(prompts, drawn, strict=True):
+            these = slice(end, end := end + len(mine))
             for attribute, word in asked.words.items():
                 name = "noun" if attribute == "beside" else attribute
                 scores = beside if attribute == "beside" else whole[attribute]
                 index = list(self.scorer.texts[name]).index(word)
-                hits.append((scores[mine].argmax(-1) == index).float())
+                hits.append((scores[these].argmax(-1) == index).float())
         return torch.cat(hits).mean().item()
 
     def _leakage(self, concept: Concept, drawn: np.ndarray) -> float:
         pictures = drawn.reshape(-1, *drawn.shape[2:])
-        whole = self.scorer.read(pictures)[0]
+        ground = self.scorer.read(pictures)[0]["ground"].argmax(-1)
         beside = self.scorer.read(half(pictures, "right"))[0]["noun"].softmax(-1)
-        behind = {picture.ground.words() for picture in concept.references}
         grounds, nouns = (list(self.scorer.texts[name]) for name in ("ground", "noun"))
+        behind = torch.tensor([grounds.index(each.ground.words()) for each in concept.references])
         unwanted = [nouns.index(noun) for noun in DISTRACTORS]
-        leaked = [
-            grounds[g] in behind or nouns[n] in DISTRACTORS or bool((b[unwanted] > SURE).any())
-            for g, n, b in zip(
-                whole["ground"].argmax(-1), whole["noun"].argmax(-1), beside, strict=True
-            )
-        ]
-        return float(np.mean(leaked))
+        leaked = torch.isin(ground, behind) | (beside[:, unwanted] > SURE).any(-1)
+        return leaked.float().mean().item()
+
+
+def _likest(designs: Tensor, forms: Tensor) -> Tensor:
+    """Of each design (n, d), the likeness to the likest of `forms` (v, d): (n,)."""
+    return (designs @ forms.T).amax(1)
+
+
+def _scale(clean: Sequence[Tensor], right: Sequence[Tensor], other: Sequence[Tensor]) -> Scale:
+    """Means over all prompts, before anything is scaled: one prompt's scale is too narrow."""
+    floor, ceiling = (
+        torch.stack([_likest(e, c).mean() for e, c in zip(some, clean, strict=True)]).mean().item()
+        for some in (other, right)
+    )
+    return Scale(clean=list(clean), floor=floor, ceiling=ceiling)
+
+
+def _fidelity(shown: Sequence[Tensor], scale: Scale) -> float:
+    each = [_likest(e, c).mean() for e, c in zip(shown, scale.clean, strict=True)]
+    found = torch.stack(each).mean().item()
+    return (found - scale.floor) / (scale.ceiling - scale.floor)
+
+
+def _concept_part(asked: Asked, pictures: np.ndarray) -> np.ndarray:
+    """Of a pair its left half, where the concept is."""
+    return half(pictures, "left") if asked.truth.beside is not None else pictures
 
 
 def _thing(picture: Picture) -> Thing:
     if picture.thing is None:
         raise ValueError("a prompt asks for a thing")
     return picture.thing
-
-
-def _lefts(pictures: np.ndarray, pair: Sequence[bool]) -> np.ndarray:
-    """Of a pair its left half, where the concept is: (P, ..., SIDE, SIDE, 3)."""
-    out = pictures.copy()
-    for p, is_pair in enumerate(pair):
-        if is_pair:
-            some = pictures[p : p + 1] if pictures.ndim == 4 else pictures[p]
-            cut = half(some, "left")
-            out[p] = cut[0] if pictures.ndim == 4 else cut
-    return out

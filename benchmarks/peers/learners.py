@@ -2,25 +2,28 @@
 
 Each peer is its published recipe at its plainest, written anew on the adapter's plain pieces: the
 text encoder with rows of one's own, the noising, the prediction, peft's LoRA. All have the base's
-own learning rates, batch and rank, so that they differ in what is learned and from which prompt.
+own batch and rank, so that they differ in what is learned and from which prompt.
 
 - Textual Inversion (Gal et al., 2022): the rows of one new word, under templates.
 - DreamBooth (Ruiz et al., 2023) with LoRA, as in diffusers' example, without prior preservation: a
   LoRA, under "a photo of a sks cat", or "a photo of sks".
 - Pivotal tuning (Roich et al., 2021; for LoRA as in cloneofsimo/lora): the word first, then a LoRA
-  while the word is fixed. It is prism without residuals and without an exclusion loss.
+  while the word is fixed.
+- prism without residuals: its random start and its bare prompt, and no more than the target in it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
-from benchmarks.peers.budget import Budget
+from benchmarks.peers.budget import Stages, Updates
 from prism_cli.backbones.base import Backbone, Conditioning, Prompt, Rows, Slot
 from prism_cli.backbones.corruption import corrupt, target
 from prism_cli.method.finetuning import Finetuning, encode_conditions, finetune
@@ -33,7 +36,7 @@ from prism_cli.settings import Recipe
 WORD = Slot("concept")
 RARE = "sks"  # the identifier of DreamBooth's examples: letters that mean nothing to the base
 TEMPLATES = ("a photo of a {}", "a picture of a {}", "a drawing of a {}")
-# The budget ends a stage, not its cap or its plateau, so that no time goes into looking for one.
+# The updates end a stage, not its cap or its plateau, so that no time goes into looking for one.
 UNWATCHED: dict[str, Any] = {"steps": 10**6, "evaluate_every": 10**6, "plateau_ratio": 0.0}
 
 
@@ -64,22 +67,30 @@ class Learned:
         return tuple(piece for piece in (before, self.word, after) if piece)
 
 
-Learner = Callable[[Backbone, Lesson, Recipe, Budget, int], Learned]
+Learn = Callable[[Backbone, Lesson, Recipe, Updates, int], Learned]
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """A method and the stages that it has."""
+
+    learn: Learn
+    stages: Stages
 
 
 def textual_inversion(
-    backbone: Backbone, lesson: Lesson, recipe: Recipe, budget: Budget, seed: int
+    backbone: Backbone, lesson: Lesson, recipe: Recipe, updates: Updates, seed: int
 ) -> Learned:
     """The rows of a word; they begin as the class noun, where all photos share one."""
-    rows, steps = _learn_word(backbone, lesson, recipe, budget, generator(seed))
-    return Learned(word=WORD, rows=rows, steps=steps)
+    rows = _learn_word(backbone, lesson, recipe, updates.words, generator(seed))
+    return Learned(word=WORD, rows=rows, steps=updates.words)
 
 
 def dreambooth(
     backbone: Backbone,
     lesson: Lesson,
     recipe: Recipe,
-    budget: Budget,
+    updates: Updates,
     seed: int,
     *,
     with_noun: bool = True,
@@ -89,36 +100,42 @@ def dreambooth(
     prompts: list[Prompt] = [
         (f"a photo of a {RARE} {n}" if n else f"a photo of {RARE}",) for n in nouns
     ]
-    with torch.no_grad():
-        conditions = backbone.encode_text(prompts, {})
-    steps = _learn_lora(backbone, lesson.z_0, conditions, recipe, budget, seed)
+    _learn_lora(backbone, lesson.z_0, prompts, {}, recipe, updates.lora, seed)
     word = f"{RARE} {lesson.noun}" if with_noun and lesson.noun else RARE
-    return Learned(word=word, steps=steps)
+    return Learned(word=word, steps=updates.lora)
 
 
 def pivotal_tuning(
-    backbone: Backbone, lesson: Lesson, recipe: Recipe, budget: Budget, seed: int
+    backbone: Backbone, lesson: Lesson, recipe: Recipe, updates: Updates, seed: int
 ) -> Learned:
-    """Half of the budget for a word, half for a LoRA under it."""
-    rows, first = _learn_word(backbone, lesson, recipe, budget.part(0.5), generator(seed))
+    """A word, then a LoRA under it."""
+    rows = _learn_word(backbone, lesson, recipe, updates.words, generator(seed))
     prompts: list[Prompt] = [_about(TEMPLATES[0], WORD)] * len(lesson.z_0)
-    with torch.no_grad():
-        conditions = backbone.encode_text(prompts, rows)
-    half = budget.part(0.5)
-    second = _learn_lora(backbone, lesson.z_0, conditions, recipe, half, seed + 1)
-    return Learned(word=WORD, rows=rows, steps=first + second)
+    _learn_lora(backbone, lesson.z_0, prompts, rows, recipe, updates.lora, seed + 1)
+    return Learned(word=WORD, rows=rows, steps=updates.total)
+
+
+def without_residuals(
+    backbone: Backbone, lesson: Lesson, recipe: Recipe, updates: Updates, seed: int
+) -> Learned:
+    """Algorithms 1 and 2 with nothing but the target in the prompt."""
+    bare = replace(lesson, noun=None)
+    rows = _learn_word(backbone, bare, recipe, updates.words, generator(seed), ("{}",))
+    prompts: list[Prompt] = [(WORD,)] * len(lesson.z_0)
+    _learn_lora(backbone, lesson.z_0, prompts, rows, recipe, updates.lora, seed + 1)
+    return Learned(word=WORD, rows=rows, steps=updates.total)
 
 
 def prism(
     backbone: Backbone,
     lesson: Lesson,
     recipe: Recipe,
-    budget: Budget,
+    updates: Updates,
     seed: int,
     *,
     beta: float | None = None,
 ) -> Learned:
-    """Algorithms 1 and 2, half of the budget each. beta: None for the base's own."""
+    """Algorithms 1 and 2. beta: None for the base's own."""
     options = replace(
         recipe.tokens,
         beta=recipe.tokens.beta if beta is None else beta,
@@ -134,30 +151,36 @@ def prism(
         residual_length=options.residual_length or None,
         rng=rng,
     )
-    clock = budget.part(0.5).clock()
     state = TokenTraining.start(tokens, options, rng)
-    training = optimize_tokens(backbone, lesson.z_0, state, options)
-    while clock.goes_on():
-        next(training)
-    final = tokens.detached()
-    conditions = encode_conditions(backbone, tokens)
-    tuning = replace(recipe.finetuning, **UNWATCHED)
-    lora = Finetuning.start(backbone, tuning, generator(seed + 1))
-    second = budget.part(0.5).clock()
-    steps = finetune(backbone, lesson.z_0, conditions, lora, tuning)
-    while second.goes_on():
-        next(steps)
-    return Learned(word=WORD, rows=final.rows(), steps=clock.steps + second.steps)
+    for _ in islice(optimize_tokens(backbone, lesson.z_0, state, options), updates.words):
+        pass
+    if updates.lora:
+        tuning = replace(recipe.finetuning, **UNWATCHED)
+        conditions = encode_conditions(backbone, tokens)
+        lora = Finetuning.start(backbone, tuning, generator(seed + 1))
+        for _ in islice(finetune(backbone, lesson.z_0, conditions, lora, tuning), updates.lora):
+            pass
+    return Learned(word=WORD, rows=tokens.detached().rows(), steps=updates.total)
 
 
 LEARNERS: Mapping[str, Learner] = {
-    "prism": prism,
-    "prism, beta = 0": lambda *a: prism(*a, beta=0.0),
-    "pivotal tuning": pivotal_tuning,
-    "Textual Inversion": textual_inversion,
-    "DreamBooth-LoRA": dreambooth,
-    "DreamBooth-LoRA, no noun": lambda *a: dreambooth(*a, with_noun=False),
+    "prism": Learner(prism, Stages("tokens", lora=True)),
+    "prism, beta = 0": Learner(partial(prism, beta=0.0), Stages("tokens, beta = 0", lora=True)),
+    "prism, no residuals": Learner(without_residuals, Stages("word", lora=True)),
+    "pivotal tuning": Learner(pivotal_tuning, Stages("word", lora=True)),
+    "Textual Inversion": Learner(textual_inversion, Stages("word", lora=False)),
+    "DreamBooth-LoRA": Learner(dreambooth, Stages(None, lora=True)),
+    "DreamBooth-LoRA, no noun": Learner(
+        partial(dreambooth, with_noun=False), Stages(None, lora=True)
+    ),
 }
+COSTS: Mapping[str, tuple[str, bool]] = {
+    "tokens": ("prism", False),
+    "tokens, beta = 0": ("prism, beta = 0", False),
+    "word": ("pivotal tuning", False),
+    "lora": ("DreamBooth-LoRA", True),
+}
+"""By whom each stage's cost is measured, and whether it is of the LoRA."""
 
 
 def _about(template: str, word: Slot) -> Prompt:
@@ -167,8 +190,13 @@ def _about(template: str, word: Slot) -> Prompt:
 
 
 def _learn_word(
-    backbone: Backbone, lesson: Lesson, recipe: Recipe, budget: Budget, rng: Generator
-) -> tuple[Rows, int]:
+    backbone: Backbone,
+    lesson: Lesson,
+    recipe: Recipe,
+    updates: int,
+    rng: Generator,
+    templates: Sequence[str] = TEMPLATES,
+) -> Rows:
     """Textual Inversion: only the new rows move."""
     options = recipe.tokens
     rows = {
@@ -181,38 +209,40 @@ def _learn_word(
     }
     parameters = list(rows.values())
     optimizer = torch.optim.AdamW(parameters, lr=options.lr, weight_decay=options.weight_decay)
-    clock = budget.clock()
-    while clock.goes_on():
+    for _ in range(updates):
         i = _pick(len(lesson.z_0), options.batch, rng)
-        said = torch.randint(len(TEMPLATES), (len(i),), generator=rng).tolist()
-        conditions = backbone.encode_text([_about(TEMPLATES[k], WORD) for k in said], {WORD: rows})
+        said = torch.randint(len(templates), (len(i),), generator=rng).tolist()
+        conditions = backbone.encode_text([_about(templates[k], WORD) for k in said], {WORD: rows})
         _descend(
             _denoise(backbone, lesson.z_0[i, 0], conditions, rng),
             optimizer,
             parameters,
             options.clip,
         )
-    return {WORD: {encoder: row.detach() for encoder, row in rows.items()}}, clock.steps
+    return {WORD: {encoder: row.detach() for encoder, row in rows.items()}}
 
 
 def _learn_lora(
     backbone: Backbone,
     z_0: Tensor,
-    conditions: Conditioning,
+    prompts: Sequence[Prompt],
+    rows: Rows,
     recipe: Recipe,
-    budget: Budget,
+    updates: int,
     seed: int,
-) -> int:
-    """A LoRA under one fixed condition a photo: the updates made."""
+) -> None:
+    """A LoRA under one fixed prompt a photo."""
+    if not updates:
+        return
+    with torch.no_grad():
+        conditions = backbone.encode_text(prompts, rows)
     options, rng = recipe.finetuning, generator(seed)
     factors = backbone.add_lora(options.rank, rng)
     optimizer = torch.optim.AdamW(factors, lr=options.lr, weight_decay=options.weight_decay)
-    clock = budget.clock()
-    while clock.goes_on():
+    for _ in range(updates):
         i = _pick(len(z_0), options.batch, rng)
         loss = _denoise(backbone, z_0[i, 0], conditions.take(i), rng)
         _descend(loss, optimizer, factors, options.clip)
-    return clock.steps
 
 
 def _pick(count: int, batch: int, rng: Generator) -> list[int]:

@@ -1,0 +1,140 @@
+"""The truth table's concepts, budget and judge, on a world of plain shapes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks.peers.budget import Stages
+from benchmarks.peers.concepts import REFERENCES, Concept, concepts
+from benchmarks.peers.judging import Judge
+from benchmarks.truth_table import tables
+from mini.vocabulary import NOUNS
+from mini.world import World
+from prism_cli.backbones import catalog
+from prism_cli.encoders.scorer import Scorer
+from prism_cli.settings import Recipe
+from tests.mini.drawings import icons
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(icons(tmp_path_factory.mktemp("artwork"), len(NOUNS)))
+
+
+@pytest.fixture(scope="module")
+def judge(world: World) -> Judge:
+    """The real scorer; small pictures for a second opinion."""
+
+    def thumbnails(pictures: np.ndarray) -> Tensor:
+        x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float()
+        return torch.nn.functional.avg_pool2d(x, 4).flatten(1)
+
+    scorer = Scorer.load(catalog.resolve("mini").folder / "scorer")
+    return Judge(world, scorer, thumbnails)
+
+
+def of_kind(world: World, kind: str) -> Concept:
+    return next(concept for concept in concepts(world) if concept.kind == kind)
+
+
+@pytest.mark.parametrize("trial", [False, True])
+def test_concepts_ask_for_what_no_reference_shows(world: World, trial: bool) -> None:
+    for concept in concepts(world, trial=trial):
+        shown = {picture.ground.words() for picture in concept.references}
+        assert len(concept.prompts) == 25 and len(shown) == REFERENCES
+        assert all(asked.truth.ground.words() not in shown for asked in concept.prompts)
+        assert all("*" in asked.template and asked.words for asked in concept.prompts)
+        if concept.noun is None:
+            learned = {picture.thing.noun for picture in concept.references if picture.thing}
+            asked_for = {a.truth.thing.noun for a in concept.prompts if a.truth.thing}
+            assert len(asked_for) == 25 and not asked_for & learned
+
+
+def test_nothing_is_tried_out_on_what_is_reported(world: World) -> None:
+    """Neither a drawing nor a style nor a cloth."""
+    reported, tried = (
+        {(c.kind, c.noun or c.name) for c in concepts(world, trial=trial)}
+        for trial in (False, True)
+    )
+    assert not reported & tried
+
+
+RECIPE = Recipe()  # 200 and 200
+COSTS = {"tokens": 0.3, "word": 0.1, "lora": 0.1}
+
+
+class TestBudget:
+    """Twice as dear, half as many."""
+
+    def test_equal_seconds(self) -> None:
+        for stages in (
+            Stages("tokens", lora=True),
+            Stages("word", lora=True),
+            Stages("word", lora=False),
+            Stages(None, lora=True),
+        ):
+            given = stages.share(RECIPE, COSTS)
+            words = COSTS[stages.words] if stages.words else 0.0
+            assert given.words * words + given.lora * 0.1 == pytest.approx(80)
+            assert given.words == given.lora or not (given.words and given.lora)
+
+    def test_equal_updates(self) -> None:
+        both, one = Stages("tokens", lora=True), Stages(None, lora=True)
+        assert [s.share(RECIPE, None).total for s in (both, one)] == [400, 400]
+        assert both.share(RECIPE, None).words == 200
+
+
+@pytest.mark.parametrize("kind", ["subject", "palette"])
+class TestJudge:
+    """Both ends of the scale are where they should be."""
+
+    def test_the_true_pictures_are_one(self, world: World, judge: Judge, kind: str) -> None:
+        concept = of_kind(world, kind)
+        again = judge.verdict(concept, np.stack(judge.truth(concept, seed=1).right))
+
+        assert again.fidelity == pytest.approx(1, abs=0.1)
+        assert again.fidelity_net == pytest.approx(1, abs=0.1)
+        assert 0 < again.found <= 1
+
+    def test_other_designs_are_nought(self, world: World, judge: Judge, kind: str) -> None:
+        concept = of_kind(world, kind)
+        others = iter(judge.truth(concept, seed=1).other)
+        pictures = [
+            next(others) if asked.known else np.zeros((1, 64, 64, 3), np.uint8)
+            for asked in concept.prompts
+        ]
+        least = min(len(each) for each in pictures if len(each) > 1)
+        drawn = np.stack([each[np.arange(least) % len(each)] for each in pictures])
+        other = judge.verdict(concept, drawn)
+
+        assert abs(other.fidelity) < 0.15 and abs(other.fidelity_net) < 0.15
+
+    def test_a_references_ground_leaks(self, world: World, judge: Judge, kind: str) -> None:
+        concept = of_kind(world, kind)
+        rng = np.random.default_rng(0)
+        pink = world.draw(concept.references[0], rng)
+        assert judge.verdict(concept, np.tile(pink, (25, 1, 1, 1, 1))).leakage == 1
+        clean = judge.truth(concept).right
+        assert judge.verdict(concept, np.stack(clean)).leakage < 0.2
+
+
+def test_the_tables_compare_what_every_learner_has() -> None:
+    """Concepts that one of them lacks are left out, and differences are concept by concept."""
+    numbers = dict.fromkeys(("fidelity", "fidelity_net", "alignment", "steps", "seconds"), 1.0)
+    rows = [
+        {"learner": learner, "concept": c, "kind": "subject", "harmonic": h, "leakage": 0.25}
+        | numbers
+        for learner, found in {
+            "prism": {"a": 0.5, "b": 0.7, "c": 0.0},
+            "pivotal tuning": {"a": 0.4, "b": 0.6},
+        }.items()
+        for c, h in found.items()
+    ]
+    lines = list(tables(rows, ["prism", "pivotal tuning", "Textual Inversion"]))
+
+    assert lines[0] == "\nall (2)\n" and not any("Textual" in line for line in lines)
+    assert "| 0.60 (0.50 to 0.70) |" in lines[3]
+    assert "| -0.10 (-0.10 to -0.10) |" in lines[4]
