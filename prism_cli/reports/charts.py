@@ -23,8 +23,8 @@ class LineChart:
 
 
 def line_chart(curve: Curve) -> LineChart | None:
-    """Lay out a curve; None where there are fewer than two points."""
-    if len(curve.points) < 2:
+    """Lay out a curve; None where there are fewer than two points, or all are at one step."""
+    if len({step for step, _ in curve.points}) < 2:
         return None
     steps, losses = zip(*curve.points, strict=True)
     low, high = min(losses), max(losses)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from prism_cli.reports.model import Evaluation, Interference, Report, Satisfaction
 
@@ -17,7 +18,7 @@ def render_markdown(report: Report, picture: str | None = None) -> str:
         f"# {_plain(report.name)}",
         f"A {_plain(report.kind)} learned by prism {_plain(report.prism_version)} on "
         f"{_plain(report.base)} (revision {_plain(report.revision)}), {_plain(report.created)}.",
-        *([f"![What {_plain(report.name)} draws]({picture})"] if picture else []),
+        *([f"![What {_plain(report.name)} draws]({_address(picture)})"] if picture else []),
         _table(("", ""), [(name, value) for name, value in report.facts.items()]),
         "## Use it",
         *(f"{_plain(what)}\n\n    {command}" for command, what in report.use),
@@ -149,6 +150,11 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _plain(text: str) -> str:
     """`text` on one line, as itself: neither Markdown nor HTML in it means anything."""
     return _SPECIAL.sub(r"\\\1", html.escape(" ".join(text.split()), quote=False))
+
+
+def _address(name: str) -> str:
+    """The address of a file beside the report, of any name: a space or a bracket would end it."""
+    return quote(name, safe="", errors="surrogateescape")
 
 
 def _number(value: float | None) -> str:

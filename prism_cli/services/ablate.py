@@ -114,7 +114,7 @@ def ablate(request: AblateRequest, on_event: OnEvent = ignore) -> Ablation:
     `prism eval` raise.
     """
     study = _study(request, on_event)
-    rows = read_rows(request.out, study.protocol)
+    rows = read_rows(request.out, study.protocols)
     plan = _plan(request, study, rows)
     if plan.missing:
         judges = judges_for(study.entry, study.runtime.device)
@@ -122,7 +122,7 @@ def ablate(request: AblateRequest, on_event: OnEvent = ignore) -> Ablation:
         settings = f"n = {cell.length}, beta = {cell.beta:g}, seed {cell.seed}"
         on_event(Note(f"cell {number} of {len(plan.missing)}: {cell.concept}, {settings}"))
         rows.append(_finish(request, study, cell, judges, on_event))
-        write_rows(request.out, study.protocol, rows)
+        write_rows(request.out, study.protocols, rows)
     return Ablation(
         tables=tuple(_tables(request, study, rows)),
         concepts=len(request.folders),
@@ -135,16 +135,19 @@ def ablate(request: AblateRequest, on_event: OnEvent = ignore) -> Ablation:
 def plan_ablation(request: AblateRequest) -> AblationPlan:
     """What `ablate` would do."""
     study = _study(request)
-    return _plan(request, study, read_rows(request.out, study.protocol))
+    return _plan(request, study, read_rows(request.out, study.protocols))
 
 
 @dataclass(frozen=True, slots=True)
 class _Study:
-    """What all cells share: the usual training of each folder, and how it is judged."""
+    """What all cells share: the usual training of each folder, and how it is judged.
+
+    prepared, protocols: by concept.
+    """
 
     prepared: Mapping[str, Prepared]
     prompts: PromptList
-    protocol: str
+    protocols: Mapping[str, str]
 
     @property
     def first(self) -> Prepared:
@@ -178,21 +181,26 @@ def _study(request: AblateRequest, on_event: OnEvent = ignore) -> _Study:
     }
     first = next(iter(prepared.values()))
     prompts = request.prompts or default_list(first.entry, live=request.live)
+    protocols = {name: _protocol(request, each, prompts) for name, each in prepared.items()}
+    return _Study(prepared, prompts, protocols)
+
+
+def _protocol(request: AblateRequest, prepared: Prepared, prompts: PromptList) -> str:
+    """A digest of what decides the cells of one concept, whatever other folders there are."""
     facts = {
-        "base": first.entry.revision,
+        "base": prepared.entry.revision,
         "recipe": {
             name: value
-            for name, value in first.settings.recipe.flat().items()
+            for name, value in prepared.settings.recipe.flat().items()
             if name not in {"tokens.length", "tokens.beta"}
         },
-        "photos": {name: [p.sha256 for p in each.intake.photos] for name, each in prepared.items()},
-        "captions": {name: [c.text for c in each.captions] for name, each in prepared.items()},
+        "photos": [photo.sha256 for photo in prepared.intake.photos],
+        "captions": [caption.text for caption in prepared.captions],
         "prompts": [[p.template, p.text(request.class_word)] for p in prompts.prompts],
         "count": request.count,
         "steps": request.steps,
     }
-    text = json.dumps(facts, sort_keys=True).encode()
-    return _Study(prepared, prompts, hashlib.sha256(text).hexdigest()[:12])
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _training(
@@ -269,7 +277,7 @@ def _finish(
         length=cell.length,
         beta=cell.beta,
         seed=cell.seed,
-        protocol=study.protocol,
+        protocol=study.protocols[cell.concept],
         scores=scores,
         seconds=round(time.monotonic() - began, 1),
     )

@@ -13,7 +13,7 @@ from prism_cli import evaluation_prompts, paths
 from prism_cli.backbones import catalog
 from prism_cli.backbones.base import Backbone, SamplingPlan
 from prism_cli.backbones.catalog import BaseEntry
-from prism_cli.errors import OptionRefused, StorageFailed, storage
+from prism_cli.errors import OptionRefused, storage
 from prism_cli.evaluation_prompts import PromptList
 from prism_cli.files import write_whole
 from prism_cli.method.tokens import ConceptTokens
@@ -24,7 +24,7 @@ from prism_cli.reports.model import Evaluation, Satisfaction
 from prism_cli.runtime import Runtime, detect
 from prism_cli.services.concept_archive import check_rows_fit, unpack_lora, unpack_tokens
 from prism_cli.services.evaluation_draws import Groups, Job, draw_groups, groups_of
-from prism_cli.services.evaluation_store import EvaluationStore, matrix_of
+from prism_cli.services.evaluation_store import EvaluationStore, damaged, matrix_of
 from prism_cli.services.events import Note, OnEvent, ignore
 from prism_cli.services.introductions import introduce
 from prism_cli.services.judges import judges_for
@@ -138,24 +138,26 @@ def evaluate(
 ) -> EvalResult:
     """Draw a concept by the protocol, measure it, and keep both.
 
-    Stopped at any moment, it goes on from the pictures that are there. Raises ConceptNotFound,
-    BaseMismatch, EncoderNotDownloaded, PhotosRefused, OptionRefused, TooLarge, StorageFailed, and
-    GeminiUnusable where a judge was named and cannot be asked: without a key before anything is
-    drawn, else when the scores are kept.
+    Stopped at any moment, it goes on from the pictures that are there; an earlier evaluation stays
+    as it is until this one is kept. Raises ConceptNotFound, BaseMismatch, EncoderNotDownloaded,
+    PhotosRefused, OptionRefused, TooLarge, StorageFailed, and GeminiUnusable where a judge was
+    named and cannot be asked: without a key before anything is drawn, else when the scores are
+    kept.
     """
     plan = prepare_evaluation(request, on_event)
-    judges = judges_for(plan.entry, plan.runtime.device)  # before hours are spent on drawing
     store = EvaluationStore.of(plan.archive)
     folder = store.pictures(plan.identity)
     if plan.judge and not _is_drawn(plan, folder):
-        check_key(plan.judge)  # likewise
+        check_key(plan.judge)  # before hours are spent on drawing
+    judges = judges_for(plan.entry, plan.runtime.device)  # likewise
     _draw(plan, folder, on_event)
     evaluation = replace(
         measure(plan, folder, judges, now or datetime.now(UTC)), leakage=_read_leakage(folder)
     )
+    sheet, tiles = store.picture(SHEET), _sheet(plan, folder)
     store.keep(evaluation)
-    sheet = store.picture(SHEET)
-    write_whole(sheet, _sheet(plan, folder))
+    write_whole(sheet, tiles)
+    store.drop_others(folder)
     if plan.judge:
         evaluation = replace(
             evaluation, satisfaction=_judge(plan.judge, plan, evaluation, store, on_event)
@@ -249,13 +251,11 @@ def _draw(plan: EvalPlan, folder: Path, on_event: OnEvent) -> None:
 def _read_leakage(folder: Path) -> tuple[tuple[float, ...], ...] | None:
     path = folder / LEAKAGE
     with storage("read", path):
-        text = path.read_text("utf-8") if path.is_file() else "null"
+        data = path.read_bytes() if path.is_file() else b"null"
     try:
-        return matrix_of(json.loads(text))
+        return matrix_of(json.loads(data.decode("utf-8")))
     except (ValueError, TypeError) as error:
-        raise StorageFailed(
-            f"{path} is damaged ({error})", hint=f"delete it and evaluate again: rm {path}"
-        ) from error
+        raise damaged(path, error) from error
 
 
 def _is_drawn(plan: EvalPlan, folder: Path) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -35,19 +36,19 @@ class EvaluationStore:
         return cls(paths.evaluations_dir() / learned_digest(archive))
 
     def pictures(self, plan: Mapping[str, Any]) -> Path:
-        """The folder for the pictures of an evaluation with this plan.
+        """The folder for the pictures of an evaluation with this plan, there or not.
 
-        What an earlier one with the same plan has drawn is there already; another's goes.
+        What an earlier one with the same plan has drawn is there already.
         """
         text = json.dumps(plan, sort_keys=True)
-        mine = self.folder / f"drawn-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-        with storage("write", self.folder):
+        return self.folder / f"drawn-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+    def drop_others(self, pictures: Path) -> None:
+        """Delete what evaluations with other plans have drawn: for when this one's is kept."""
+        with storage("delete the earlier pictures in", self.folder):
             for other in self.folder.glob("drawn-*"):
-                if other != mine:
-                    self.result.unlink(missing_ok=True)  # it names pictures that go
+                if other != pictures:
                     shutil.rmtree(other)
-            mine.mkdir(parents=True, exist_ok=True)
-        return mine
 
     @property
     def result(self) -> Path:
@@ -65,11 +66,11 @@ class EvaluationStore:
     def read(self) -> Evaluation | None:
         """The evaluation that is kept; None where there is none. StorageFailed if it is damaged."""
         with storage("read", self.result):
-            text = self.result.read_text("utf-8") if self.result.is_file() else None
-        if text is None:
+            data = self.result.read_bytes() if self.result.is_file() else None
+        if data is None:
             return None
         try:
-            content = json.loads(text)
+            content = json.loads(data.decode("utf-8"))
             content["scores"] = tuple(Score(**each) for each in content["scores"])
             content["prompts"] = tuple(_prompt(each) for each in content["prompts"])
             for name in ("target", "residuals", "both"):
@@ -81,6 +82,14 @@ class EvaluationStore:
             raise StorageFailed(
                 f"{self.result} is damaged ({error})", hint="evaluate again: prism eval NAME"
             ) from error
+
+
+def damaged(path: Path, reason: object) -> StorageFailed:
+    """What is said of a file among the pictures: once it is deleted, it alone is made again."""
+    return StorageFailed(
+        f"{path} is damaged ({reason})",
+        hint=f"delete it and evaluate again: rm {shlex.quote(str(path))}",
+    )
 
 
 def _prompt(content: dict[str, Any]) -> PromptResult:

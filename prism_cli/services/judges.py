@@ -31,6 +31,11 @@ class Judges:
     likeness: Mapping[str, ImageEncoder]
     setting: ImageEncoder
 
+    @property
+    def tell_setting_apart(self) -> bool:
+        """Whether `setting` sees something else than `likeness` does."""
+        return self.setting not in self.likeness.values()
+
 
 def judges_for(entry: BaseEntry, device: torch.device) -> Judges:
     """The encoders for pictures of `entry`, loaded.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -17,6 +17,7 @@ from prism_cli.files import write_whole
 from prism_cli.registry.manifest import Manifest
 from prism_cli.services.events import Note, OnEvent, ignore
 from prism_cli.services.photo_files import Decoded, picture_files, read_picture
+from prism_cli.services.photo_likeness import Look, alike, look_at
 from prism_cli.services.photos import views
 
 
@@ -40,7 +41,8 @@ def remembered_folder(manifest: Manifest) -> Path | None:
 class ReferencePhotos:
     """Square pictures at the base's size.
 
-    references: those that were trained on, by their place in the manifest. held_out: the others.
+    references: those that were trained on, by their place in the manifest. held_out: the others,
+    but for copies of those.
     """
 
     references: Mapping[int, Image.Image] = field(default_factory=dict)
@@ -53,25 +55,29 @@ def match_photos(
     """The photos in `folder`, told into those that the concept was learned from and others.
 
     folder: None for where they were; nothing is found where that is gone. Only the very same files
-    count. Raises FileMissing, or PhotosRefused where none of those in a folder that was given was.
+    count as learned from. One that intake would call nearly the same picture as one of those is
+    left out: it would pass a copied photo off as one that was not seen. Raises FileMissing, or
+    PhotosRefused where none of those in a folder that was given was.
     """
     where = remembered_folder(manifest) if folder is None else folder
     if where is None:
         return ReferencePhotos()
     places = {photo.sha256: place for place, photo in enumerate(manifest.photos)}
     references: dict[int, Image.Image] = {}
-    held_out: list[Image.Image] = []
+    learned: dict[str, Look] = {}
+    others: dict[str, tuple[Look, Image.Image]] = {}
     for path in picture_files(where):
         found = read_picture(path, size)
         if not isinstance(found, Decoded):
             on_event(Note(f"{path.name}: {found.sentence}", "warning"))
             continue
         (square,) = views(found.image, size, "center", 1, Random(0))  # which draws nothing
+        picture, look = Image.fromarray(square), look_at(found.image)
         place = places.get(found.sha256)
         if place is None:
-            held_out.append(Image.fromarray(square))
+            others[path.name] = (look, picture)
         else:
-            references[place] = Image.fromarray(square)
+            references[place], learned[path.name] = picture, look
     if not references and folder is not None:
         raise PhotosRefused(
             f"none of the photos in {folder} is one that {manifest.name!r} was trained on",
@@ -79,13 +85,32 @@ def match_photos(
         )
     if not references:
         return ReferencePhotos()
+    held_out = tuple(_unlike(others, learned, on_event))
     on_event(
         Note(
             f"photos: {len(references)} of {len(manifest.photos)} that were trained on, "
             f"{len(held_out)} held out"
         )
     )
-    return ReferencePhotos(dict(sorted(references.items())), tuple(held_out))
+    return ReferencePhotos(dict(sorted(references.items())), held_out)
+
+
+def _unlike(
+    others: Mapping[str, tuple[Look, Image.Image]], learned: Mapping[str, Look], on_event: OnEvent
+) -> Iterator[Image.Image]:
+    """Those of the other photos that are no copy of one that was learned from, by file name."""
+    for name, (look, picture) in others.items():
+        twin = next((known for known, seen in learned.items() if alike(look, seen)), None)
+        if twin is None:
+            yield picture
+        else:
+            on_event(
+                Note(
+                    f"{name}: nearly the same picture as {twin}, which was trained on: "
+                    "not held out",
+                    "warning",
+                )
+            )
 
 
 def find_photos(manifest: Manifest, folder: Path | None, size: int) -> list[Image.Image] | None:

@@ -11,11 +11,12 @@ import torch
 from PIL import Image
 
 from prism_cli import paths
-from prism_cli.errors import NameTaken, OptionRefused
+from prism_cli.errors import NameTaken, OptionRefused, storage
 from prism_cli.files import write_whole
 from prism_cli.method.leakage import Leakage
 from prism_cli.placeholders import example
 from prism_cli.registry.archive import Archive
+from prism_cli.registry.container import PREVIEW
 from prism_cli.registry.manifest import COMPOSITION, Manifest
 from prism_cli.registry.store import Registry
 from prism_cli.reports.html import render_html
@@ -37,7 +38,9 @@ from prism_cli.services.evaluate import SHEET
 from prism_cli.services.evaluation_store import EvaluationStore
 from prism_cli.services.events import Note, OnEvent, ignore
 from prism_cli.services.interference import INTERFERENCE, read_interference
+from prism_cli.services.pictures import from_png
 from prism_cli.services.references import ReferencePhotos, match_photos
+from prism_cli.services.scoring import opened
 
 SIDE = 256  # px of a picture on the page, at most
 SHOWN = 4  # pictures of a prompt on the page, at most
@@ -82,8 +85,9 @@ def write_report(request: ReportRequest, on_event: OnEvent = ignore) -> ReportRe
         )
     archive = Registry(paths.concepts_dir()).load(request.name)
     store = EvaluationStore.of(archive)
-    sheet = store.picture(SHEET) if request.markdown and store.picture(SHEET).is_file() else None
-    beside = path.with_name(f"{path.stem}-drawn.png") if sheet else None
+    sheet = store.picture(SHEET)
+    shown = request.markdown and store.result.is_file() and sheet.is_file()
+    beside = path.with_name(f"{path.stem}-drawn.png") if shown else None
     for target in (path, *([beside] if beside else [])):
         if target.exists() and not request.force:
             raise NameTaken(
@@ -94,8 +98,10 @@ def write_report(request: ReportRequest, on_event: OnEvent = ignore) -> ReportRe
         on_event(
             Note(f"it has not been evaluated: prism eval {request.name} adds scores and pictures")
         )
-    if sheet and beside:
-        write_whole(beside, sheet.read_bytes())
+    if beside:
+        with storage("read", sheet):
+            drawn = sheet.read_bytes()
+        write_whole(beside, drawn)
     if request.markdown:
         text = render_markdown(report, beside.name if beside else None)
     else:
@@ -115,7 +121,6 @@ def gather(
     if folder is not None:  # a page is passed on: photos are in it only where that was asked for
         photos = match_photos(manifest, folder, SIDE, on_event)
     evaluation = store.read()
-    preview = archive.members.get("preview.png")
     return Report(
         name=manifest.name,
         kind=manifest.kind,
@@ -124,7 +129,7 @@ def gather(
         base=manifest.base.id,
         revision=manifest.base.revision,
         facts=_facts(manifest),
-        preview=_picture(manifest.name, _opened(preview), 2 * SIDE) if preview else None,
+        preview=_preview(archive, on_event),
         references=tuple(
             _picture(f"photo {place}", picture) for place, picture in photos.references.items()
         ),
@@ -149,6 +154,19 @@ def gather(
         leakage=_leakage(evaluation) if evaluation else None,
         interference=read_interference(manifest.metrics.get(INTERFERENCE)),
     )
+
+
+def _preview(archive: Archive, on_event: OnEvent) -> Picture | None:
+    """The archive's preview, whose header alone was checked when it was read."""
+    data = archive.members.get(PREVIEW)
+    if data is None:
+        return None
+    try:
+        picture = from_png(data)
+    except Exception:  # a decoder raises whatever damaged data leads it to
+        on_event(Note("the preview in the archive is damaged: left out", "warning"))
+        return None
+    return _picture(archive.manifest.name, picture, 2 * SIDE)
 
 
 def _facts(manifest: Manifest) -> dict[str, str]:
@@ -258,14 +276,9 @@ def _drawn(evaluation: Evaluation, store: EvaluationStore) -> tuple[DrawnPrompt,
 
 
 def _read(store: EvaluationStore, names: Sequence[str], label: str) -> tuple[Picture, ...]:
-    """The pictures that are still there."""
+    """The pictures that are still there; StorageFailed where one is damaged."""
     files = [store.picture(name) for name in names]
-    return tuple(_picture(label, _opened(f.read_bytes())) for f in files if f.is_file())
-
-
-def _opened(data: bytes) -> Image.Image:
-    with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
-        return picture.convert("RGB")
+    return tuple(_picture(label, opened(f)) for f in files if f.is_file())
 
 
 def _picture(label: str, picture: Image.Image, side: int = SIDE) -> Picture:

@@ -11,10 +11,13 @@ from PIL import Image
 from torch import Tensor
 
 from prism_cli.encoders.base import ImageEncoder
+from prism_cli.errors import storage
 from prism_cli.method import evaluation as measured
 from prism_cli.reports.model import Evaluation, PromptResult, Score
 from prism_cli.services.evaluation_draws import Group
+from prism_cli.services.evaluation_store import damaged
 from prism_cli.services.judges import Judges
+from prism_cli.services.pictures import from_png
 
 if TYPE_CHECKING:
     from prism_cli.services.evaluate import EvalPlan
@@ -111,19 +114,35 @@ def _likeness(name: str, encoder: ImageEncoder, plan: EvalPlan, folder: Path) ->
 def _leakage(judges: Judges, plan: EvalPlan, folder: Path) -> list[Score]:
     """What of the photos' surroundings is in the concept, and of the concept in the residuals."""
     groups, setting = plan.groups, judges.setting
+    references = list(plan.photos.references.values())
+    drawn, alone = (seen_by(setting, group, folder) for group in (groups.concept, groups.base))
+    scores: list[Score] = []
+    if references and judges.tell_setting_apart:
+        seen = setting.see(references)
+        scores.append(
+            Score(
+                name="surroundings",
+                encoder=setting.name,
+                meaning="what is around it in pictures of prompts and in the photos trained on",
+                wanted="no more than the base's own",
+                value=measured.likeness(drawn, seen),
+                base=measured.likeness(alone, seen),
+            )
+        )
     if not groups.residuals.prompts:
-        return []
-    around = seen_by(setting, groups.residuals, folder)
+        return scores
+    around = seen_by(setting, groups.residuals, folder).flatten(0, 1)
     name, eye = list(judges.likeness.items())[-1]
     concept = seen_by(eye, groups.target, folder).flatten(0, 1)
     return [
+        *scores,
         Score(
-            name="surroundings",
+            name="surroundings, residuals",
             encoder=setting.name,
             meaning="pictures of prompts to what each residual alone draws",
             wanted="no more than the base's own",
-            value=measured.likeness(seen_by(setting, groups.concept, folder), around.flatten(0, 1)),
-            base=measured.likeness(seen_by(setting, groups.base, folder), around.flatten(0, 1)),
+            value=measured.likeness(drawn, around),
+            base=measured.likeness(alone, around),
         ),
         Score(
             name="residual gap",
@@ -146,9 +165,13 @@ def seen_by(encoder: ImageEncoder, group: Group, folder: Path) -> Tensor:
 
 
 def opened(path: Path) -> Image.Image:
-    """The picture in a PNG file."""
-    with Image.open(path, formats=["PNG"]) as picture:
-        return picture.convert("RGB")
+    """The picture in a file of an evaluation; StorageFailed where it is damaged."""
+    with storage("read", path):
+        data = path.read_bytes()
+    try:
+        return from_png(data)
+    except Exception as error:  # a decoder raises whatever damaged data leads it to
+        raise damaged(path, "it is not a whole PNG") from error
 
 
 def _names(group: Group, prefix: str) -> tuple[str, ...]:

@@ -67,7 +67,9 @@ def test_a_judge(home: Path, prompts: None, gemini: FakeGemini, golden: Golden) 
         lines += [f"$ prism {line}", ran.stdout + "[stderr]", ran.stderr.rstrip("\n")]
     assert len(gemini.asked) == 3 + 1
     text = re.sub(
-        r"((?:image-text|design|surroundings|residual gap) .*)", _numbers, "\n".join(lines)
+        r"((?:image-text|design|surroundings(?:, residuals)?|residual gap) .*)",
+        _numbers,
+        "\n".join(lines),
     )
     golden("judge-session", text)
     assert "| Text Alignment | 0 of 0 |  |  | 1 |" in Path("card.md").read_text("utf-8")

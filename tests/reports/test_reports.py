@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import re
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import pytest
 
@@ -129,6 +130,15 @@ def test_markdown_is_text_in_tables() -> None:
     assert "| dog | design | 0.750 | 0.500 |" in text
 
 
+@pytest.mark.parametrize("name", ["my card-drawn.png", "a)(b].png", "50%.png", "h\udcff.png"])
+def test_a_file_of_any_name_is_linked(name: str) -> None:
+    """Its address has no character that would end it, and is the file's name again."""
+    found = re.search(r"^!\[What mydog draws\]\((.*)\)$", render_markdown(FULL, name), re.MULTILINE)
+
+    assert found is not None and re.fullmatch(r"[A-Za-z0-9%._~-]+", found[1])
+    assert unquote(found[1], errors="surrogateescape") == name
+
+
 class TestCharts:
     """Where a line is drawn."""
 
@@ -143,6 +153,10 @@ class TestCharts:
         assert 0 < x0 < x1 < x2 < WIDTH and 0 < y0 < y1 < y2 < HEIGHT
         assert x1 == pytest.approx((x0 + x2) / 2) and y1 == pytest.approx((y0 + y2) / 2)
         assert (chart.high, chart.low, chart.last_step) == ("2", "0", "20")
+
+    def test_a_line_that_goes_nowhere(self) -> None:
+        """As of an archive whose stage took no step."""
+        assert line_chart(Curve(stage="x", ended="", points=((0, 1.0), (0, 0.5)))) is None
 
     def test_a_level_line_and_a_single_point(self) -> None:
         assert line_chart(Curve(stage="x", ended="", points=((0, 1.0), (5, 1.0)))) is not None

@@ -15,6 +15,7 @@ from prism_cli.errors import OptionRefused, Refused
 from prism_cli.evaluation_prompts import EvaluationPrompt, PromptList
 from prism_cli.registry.store import Registry
 from prism_cli.services.ablate import AblateRequest, ablate, plan_ablation
+from prism_cli.services.ablation_rows import Row, read_rows, write_rows
 from prism_cli.services.events import Event, Note
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -80,6 +81,57 @@ def test_it_goes_on_where_it_was_stopped(request_: AblateRequest) -> None:
     assert len(plan_ablation(other).missing) == 2  # another protocol's rows do not count
 
 
+def test_another_folder_redoes_no_cell(request_: AblateRequest) -> None:
+    """A cell hangs on its own folder's photos and captions, and on the settings of all."""
+    both = plan_ablation(request_)
+    alone = ablate(replace(request_, folders=(Path("zuzu"),)))
+    line = request_.out.read_text()
+
+    plan = plan_ablation(request_)
+
+    assert (alone.cells, len(both.missing)) == (1, 2)
+    assert [cell.concept for cell in plan.missing] == ["harlequin"]
+    assert [
+        cell.concept
+        for cell in plan_ablation(
+            replace(request_, folders=(Path("harlequin"), Path("zuzu")))
+        ).missing
+    ] == ["harlequin"]
+
+    Path("harlequin/01.txt").write_text("something else", "utf-8")
+    assert [cell.concept for cell in plan_ablation(request_).missing] == ["harlequin"]
+    Path("zuzu/01.txt").write_text("something else", "utf-8")
+    assert [cell.concept for cell in plan_ablation(request_).missing] == ["zuzu", "harlequin"]
+    assert request_.out.read_text() == line
+
+
+def test_rows_of_other_protocols_are_left_alone() -> None:
+    """Of the same concept under another protocol, and of a concept that is not asked about."""
+
+    def row(concept: str, protocol: str, seed: int = 0) -> Row:
+        return Row(
+            concept=concept,
+            length=1,
+            beta=0.5,
+            seed=seed,
+            protocol=protocol,
+            scores={"design": 0.5},
+            seconds=1.0,
+        )
+
+    path = Path("rows.jsonl")
+    old = [row("dog", "a"), row("dog", "b"), row("vase", "b")]
+    write_rows(path, {"dog": "a", "vase": "b"}, [old[0], old[2]])
+    write_rows(path, {"dog": "b"}, [old[1]])
+
+    assert read_rows(path, {"dog": "a"}) == [old[0]]
+    assert read_rows(path, {"dog": "b", "vase": "b"}) == [old[2], old[1]]
+    new = row("dog", "b", seed=1)
+    write_rows(path, {"dog": "b"}, [old[1], new])
+    assert read_rows(path, {"dog": "b"}) == [old[1], new]
+    assert read_rows(path, {"dog": "a", "vase": "b"}) == [old[0], old[2]]
+
+
 def test_the_studies_share_their_common_cell(request_: AblateRequest) -> None:
     """n = 1 at the usual beta is in both tables, and trained once."""
     usual = catalog.resolve("mini").recipe.tokens.beta
@@ -99,7 +151,8 @@ def test_refusals(request_: AblateRequest) -> None:
         ablate(replace(request_, lengths=()))
     with pytest.raises(OptionRefused, match=r"tokens\.length"):
         ablate(replace(request_, lengths=(99,)))
-    request_.out.write_text("my notes\n")
-    with pytest.raises(Refused, match="not a results file"):
-        ablate(request_)
-    assert request_.out.read_text() == "my notes\n"
+    for notes in (b"my notes\n", b'{"concept": "\xff"}\n'):
+        request_.out.write_bytes(notes)
+        with pytest.raises(Refused, match="not a results file"):
+            ablate(request_)
+        assert request_.out.read_bytes() == notes

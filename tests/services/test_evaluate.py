@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from prism_cli.errors import (
     EncoderNotDownloaded,
     EncoderRefused,
     FileMissing,
+    KeyMissing,
     OptionRefused,
     PhotosRefused,
     PromptRefused,
@@ -41,8 +43,9 @@ from prism_cli.services.encoder_files import (
 )
 from prism_cli.services.evaluate import EvalRequest, EvalResult, evaluate, prepare_evaluation
 from prism_cli.services.evaluation_store import EvaluationStore
-from prism_cli.services.events import Event, StageBegan, StageMoved
+from prism_cli.services.events import Event, Note, StageBegan, StageMoved
 from prism_cli.services.inspect import InspectRequest, inspect
+from prism_cli.services.report import ReportRequest, write_report
 from prism_cli.services.train import TrainRequest, train
 from tests.cli import worlds
 from tests.hub import Hub, connected, serving
@@ -127,18 +130,64 @@ class TestOnMini:
             [sum(row) / 2 for row in aligned], abs=1e-6
         )
         assert scores["image-text"].value == pytest.approx(sum(map(sum, aligned)) / 4, abs=1e-6)
-        for pictures, value in ((drawn, scores["design"].value), (base, scores["design"].base)):
-            expected = likeness(design.see(pictures), design.see(photos[:2]))
-            assert value == pytest.approx(expected, abs=0.02)  # photos are shrunk in two steps
-        around = setting.see(opened(found.residuals))
-        assert scores["surroundings"].value == pytest.approx(
-            likeness(setting.see(drawn), around), abs=1e-6
-        )
-        assert scores["design"].held_out is not None
-        assert set(scores) == {
-            *("image-text", "design", "design, held out", "surroundings", "residual gap")
-        }
+        trained_on, unseen = design.see(photos[:2]), design.see(photos[2:])
+        design_of = {name: design.see(each) for name, each in (("drawn", drawn), ("base", base))}
+        for score, seen in (("design", trained_on), ("design, held out", unseen)):
+            for value, of in ((scores[score].value, "drawn"), (scores[score].base, "base")):
+                # photos are shrunk in two steps
+                assert value == pytest.approx(likeness(design_of[of], seen), abs=0.02)
+        assert scores["design"].held_out == pytest.approx(likeness(unseen, trained_on), abs=0.02)
+        assert scores["design, held out"].held_out is None  # of one photo there is no pair
+        residuals = opened(found.residuals)
+        for score, seen, within in (
+            ("surroundings", setting.see(photos[:2]), 0.02),
+            ("surroundings, residuals", setting.see(residuals), 1e-6),
+        ):
+            for value, pictures in ((scores[score].value, drawn), (scores[score].base, base)):
+                assert value == pytest.approx(likeness(setting.see(pictures), seen), abs=within)
+        target = design.see(opened(found.target))
+        empty = sorted((evaluated.folder / found.target[0]).parent.glob("empty-*.png"))
+        chance = design.see([Image.open(path).convert("RGB") for path in empty])
+        gap = likeness(design.see(residuals), target) - likeness(chance, target)
+        assert len(empty) == found.count
+        assert scores["residual gap"].value == pytest.approx(gap, abs=1e-6)
+        assert list(scores) == [
+            *("image-text", "design", "design, held out"),
+            *("surroundings", "surroundings, residuals", "residual gap"),
+        ]
         assert {s.encoder for s in found.scores} >= {"mini's scorer", "mini's scorer, design half"}
+
+    def test_a_leak_shows_whatever_the_residuals_hold(self, evaluated: EvalResult) -> None:
+        """By the photos it is told: a residual that holds nothing cannot show it."""
+        (drawn,) = evaluated.folder.glob("drawn-*")
+        for path in drawn.glob("concept-*-*.png"):
+            shutil.copy(f"photos/0{1 + int(path.stem[-1])}.png", path)
+        for path in drawn.glob("residual-*.png"):
+            Image.new("RGB", (64, 64), "white").save(path)
+
+        again = evaluate(request(photos=Path("photos"))).evaluation
+
+        scores = {score.name: score for score in again.scores}
+        before = {score.name: score for score in evaluated.evaluation.scores}
+        assert scores["surroundings"].base == before["surroundings"].base is not None
+        assert scores["surroundings"].value > scores["surroundings"].base + 0.2
+        assert scores["surroundings"].value > before["surroundings"].value + 0.2
+        assert scores["surroundings, residuals"].value < scores["surroundings"].value - 0.2
+
+    def test_a_copy_of_a_photo_is_not_held_out(self, evaluated: EvalResult) -> None:
+        """Saved anew and smaller, it is no photo that was not seen; one that differs is."""
+        with Image.open("photos/01.png") as photo:
+            copy = photo.convert("RGB").resize((photo.width * 3 // 4, photo.height * 3 // 4))
+        copy.save("photos/04.jpg", quality=80)
+        notes: list[Event] = []
+
+        plan = prepare_evaluation(request(photos=Path("photos")), notes.append)
+
+        assert (len(plan.photos.references), len(plan.photos.held_out)) == (2, 1)
+        said = [n.text for n in notes if isinstance(n, Note) and "04.jpg" in n.text]
+        assert said == [
+            "04.jpg: nearly the same picture as 01.png, which was trained on: not held out"
+        ]
 
     def test_photos_are_matched_and_not_kept(self, evaluated: EvalResult) -> None:
         """By their hashes; and nothing of them is written."""
@@ -165,26 +214,62 @@ class TestOnMini:
         assert found.measured_on == "photos"
         assert evaluated.evaluation.leakage == found.matrix
 
-    def test_damaged_leakage_says_so(self, evaluated: EvalResult) -> None:
+    @pytest.mark.parametrize("content", [b"[[0.5, 1]]", b"[[\xff]]"])
+    def test_damaged_leakage_says_so(self, evaluated: EvalResult, content: bytes) -> None:
         """Nothing is drawn again for it."""
         (matrix,) = evaluated.folder.glob("drawn-*/leakage.json")
-        matrix.write_text("[[0.5, 1]]")
+        matrix.write_bytes(content)
 
-        with pytest.raises(StorageFailed, match=r"leakage\.json is damaged"):
+        with pytest.raises(StorageFailed, match=r"leakage\.json is damaged") as raised:
             evaluate(request(photos=Path("photos")))
+        assert raised.value.hint.endswith(f": rm {shlex.quote(str(matrix))}")
 
-    def test_a_damaged_result_says_so(self, evaluated: EvalResult) -> None:
+    @pytest.mark.parametrize("content", [b'{"scores": []}', b'{"word": "\xff"}'])
+    def test_a_damaged_result_says_so(self, evaluated: EvalResult, content: bytes) -> None:
         store = EvaluationStore(evaluated.folder)
-        store.result.write_text(json.dumps({"scores": []}))
+        store.result.write_bytes(content)
 
         with pytest.raises(StorageFailed, match="is damaged"):
             store.read()
+
+    @pytest.mark.parametrize("keep", [0, 60, -30])
+    def test_a_damaged_picture_says_so(self, evaluated: EvalResult, keep: int) -> None:
+        """To `eval` and to `report`; the command in the hint mends it, and draws it alone."""
+        path = evaluated.folder / evaluated.evaluation.prompts[1].pictures[0]
+        whole = path.read_bytes()
+        path.write_bytes(whole[:keep])
+        kept = EvaluationStore(evaluated.folder).read()
+
+        for command in (
+            lambda: evaluate(request(photos=Path("photos"))),
+            lambda: write_report(ReportRequest(name="mydog")),
+        ):
+            with pytest.raises(StorageFailed, match="is not a whole PNG") as raised:
+                command()
+            *_, remove, file = shlex.split(raised.value.hint)
+            assert (remove, Path(file)) == ("rm", path)
+        assert EvaluationStore(evaluated.folder).read() == kept == evaluated.evaluation
+
+    def test_a_damaged_picture_is_drawn_again(self, evaluated: EvalResult) -> None:
+        """Once it is deleted: it alone, and as it was."""
+        path = evaluated.folder / evaluated.evaluation.prompts[1].pictures[0]
+        whole = path.read_bytes()
+        path.unlink()
+        events: list[Event] = []
+
+        again = evaluate(request(photos=Path("photos")), events.append, NOW)
+
+        begun = next(event for event in events if isinstance(event, StageBegan))
+        assert (begun.step, path.read_bytes()) == (begun.total - 1, whole)
+        assert again.evaluation == evaluated.evaluation
 
     def test_without_photos_there_is_no_likeness(self) -> None:
         concepts.keep("mydog")
         found = evaluate(request()).evaluation
 
-        assert [s.name for s in found.scores] == ["image-text", "surroundings", "residual gap"]
+        assert [s.name for s in found.scores] == [
+            *("image-text", "surroundings, residuals", "residual gap")
+        ]
         assert found.references == found.held_out == 0
         assert found.leakage is None
 
@@ -210,9 +295,30 @@ def test_a_stopped_evaluation_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert again.evaluation == whole.evaluation
     assert {p.name: p.read_bytes() for p in again.folder.glob("drawn-*/*.png")} == pictures
 
-    other = evaluate(request(seed=9), now=NOW)
-    assert len(list(other.folder.glob("drawn-*"))) == 1
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(request(seed=9), stop)
+    store = EvaluationStore(again.folder)
+    there = {
+        p.relative_to(again.folder): p.read_bytes() for p in again.folder.rglob("*") if p.is_file()
+    }
+    assert store.read() == whole.evaluation
+    assert len(there) > len(pictures) + 4  # the numbers, the sheet, what the stopped one drew
+
+    monkeypatch.delenv("GEMINI_API_KEY", raising=False)
+    monkeypatch.delenv("GOOGLE_API_KEY", raising=False)
+    with pytest.raises(KeyMissing):
+        evaluate(request(seed=9, judge="gemini"))
+    assert store.read() == whole.evaluation
+    assert all((again.folder / name).read_bytes() == data for name, data in there.items())
+
+    events.clear()
+    other = evaluate(request(seed=9), events.append, NOW)
+    begun = next(event for event in events if isinstance(event, StageBegan))
+    assert begun.step >= 4
+    assert store.read() == other.evaluation
     assert other.evaluation.scores != whole.evaluation.scores
+    (mine,) = other.folder.glob("drawn-*")  # once it is kept, what the earlier one drew goes
+    assert other.folder / other.evaluation.prompts[0].pictures[0] in set(mine.iterdir())
 
 
 def test_the_word_that_stands_for_the_concept() -> None:
@@ -320,7 +426,7 @@ class TestWithClipAndDino:
             ("CLIP-I, held out", "CLIP ViT-B/32"),
             ("DINO", "DINO ViT-S/16"),
             ("DINO, held out", "DINO ViT-S/16"),
-            ("surroundings", "DINO ViT-S/16"),
+            ("surroundings, residuals", "DINO ViT-S/16"),
             ("residual gap", "DINO ViT-S/16"),
         ]
         assert all(-1 <= s.value <= 1 for s in found.scores[:-1])

@@ -13,11 +13,14 @@ from hypothesis import strategies as st
 from prism_cli import paths
 from prism_cli.registry.archive import pack
 from prism_cli.registry.store import Registry
+from prism_cli.reports.html import render_html
 from prism_cli.services.concept_archive import CURVE_POINTS, read_curve, written_curve
+from prism_cli.services.evaluate import SHEET
 from prism_cli.services.evaluation_store import EvaluationStore
-from prism_cli.services.report import gather
+from prism_cli.services.events import Event, Note
+from prism_cli.services.report import ReportRequest, gather, write_report
 from tests.cli import worlds
-from tests.registry.samples import MANIFEST, MEMBERS, composition
+from tests.registry.samples import MANIFEST, MEMBERS, composition, png
 from tests.reports.samples import EVALUATION
 
 
@@ -62,6 +65,50 @@ def test_metrics_of_another_program() -> None:
     assert curve.ended == "came to rest after 20 steps"
     assert [caption.text for caption in report.captions] == [p.caption for p in MANIFEST.photos]
     assert {s.name: (s.value, s.source) for s in report.settings}["steps"] == ("200", "flag")
+
+
+def test_a_stage_without_a_step_has_no_chart() -> None:
+    """An archive of another program may say so, with losses all the same."""
+    metrics = {"tokens.steps": 0, "tokens.curve": "1 0.5"}
+    worlds.keep("mydog", pack(dataclasses.replace(MANIFEST, metrics=metrics), MEMBERS))
+    archive = Registry(paths.concepts_dir()).load("mydog")
+
+    page = render_html(gather(archive, EvaluationStore.of(archive), None))
+
+    assert "after 0 steps" in page and "<polyline" not in page
+
+
+def test_a_preview_that_is_damaged_is_left_out() -> None:
+    """An archive is checked for a PNG's header alone; the rest of the report is there."""
+    preview = MEMBERS["preview.png"]
+    members = {**MEMBERS, "preview.png": preview[:33] + bytes(len(preview) - 33)}
+    worlds.keep("mydog", pack(MANIFEST, members))
+    archive = Registry(paths.concepts_dir()).load("mydog")
+    notes: list[Event] = []
+
+    report = gather(archive, EvaluationStore.of(archive), None, notes.append)
+
+    assert report.preview is None
+    assert notes == [Note("the preview in the archive is damaged: left out", "warning")]
+
+
+def test_the_sheet_is_of_the_evaluation() -> None:
+    """Where that was deleted, what it drew stands beside no report; a name may hold a space."""
+    worlds.keep("mydog")
+    store = EvaluationStore.of(Registry(paths.concepts_dir()).load("mydog"))
+    store.keep(dataclasses.replace(EVALUATION, target=(), prompts=()))
+    store.picture(SHEET).write_bytes(png())
+    request = ReportRequest(name="mydog", out=Path("my card.md"), markdown=True)
+
+    with_sheet = write_report(request)
+    assert with_sheet.picture == Path("my card-drawn.png") and with_sheet.picture.is_file()
+    assert "](my%20card-drawn.png)" in Path("my card.md").read_text("utf-8")
+
+    store.result.unlink()
+    without = write_report(dataclasses.replace(request, out=Path("card.md")))
+    text = Path("card.md").read_text("utf-8")
+    assert without.picture is None and not Path("card-drawn.png").exists()
+    assert "Not evaluated yet" in text and "![" not in text
 
 
 def test_a_composition_says_of_what() -> None:
