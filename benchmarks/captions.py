@@ -33,6 +33,7 @@ import transformers
 from numpy.random import Generator
 from PIL import Image
 
+from benchmarks.interval import with_interval
 from mini.artwork import HELD_OUT
 from mini.scorer import labels
 from mini.world import Ground, Picture, Thing, World, some_ground
@@ -173,13 +174,6 @@ def first_losses(photos: np.ndarray, captions: Sequence[str], seed: int) -> tupl
     return losses.rec.mean().item(), losses.excl.mean().item()
 
 
-def interval(values: np.ndarray) -> str:
-    """The mean, and the middle 95 % of the means of 10 000 resamples."""
-    picks = np.random.default_rng(0).integers(0, len(values), (10_000, len(values)))
-    low, high = np.quantile(values[picks].mean(axis=1), (0.025, 0.975))
-    return f"{values.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
-
-
 def report(runs: dict[str, dict[str, object]], count: int, seeds: int) -> None:
     """Print each measure, a concept's seeds taken as one."""
     print(f"{count} concepts, {seeds} seeds")
@@ -193,8 +187,10 @@ def report(runs: dict[str, dict[str, object]], count: int, seeds: int) -> None:
             )
             for choice in CHOICES
         }
-        shown = [f"{choice} {interval(values)}" for choice, values in means.items()]
-        difference = interval(means["auto"] - means["none"])
+        shown = [
+            f"{choice} {with_interval(values.tolist(), '+.3f')}" for choice, values in means.items()
+        ]
+        difference = with_interval((means["auto"] - means["none"]).tolist(), "+.3f")
         print(f"{measure:9} {'  '.join(shown)}  difference {difference}")
 
 

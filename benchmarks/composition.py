@@ -43,17 +43,16 @@ import transformers
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.interval import with_interval
 from benchmarks.peers.concepts import STYLE_SETS, WORN, Concept, concepts
 from mini.vocabulary import STYLES
 from mini.world import Ground, Picture, Thing, World
 from prism_cli import paths
 from prism_cli.backbones import catalog
 from prism_cli.files import write_whole
-from prism_cli.method.bootstrap import mean_interval
 from prism_cli.method.evaluation import likeness
 from prism_cli.registry.store import Registry
 from prism_cli.reports.contact_sheet import grid
-from prism_cli.runtime import generator
 from prism_cli.services.generate import DrawRequest, generate
 from prism_cli.services.pictures import png
 from prism_cli.services.prepare import TrainRequest
@@ -411,13 +410,6 @@ class Cell:
         above = self.alone["likeness"] - self.alone["floor"]
         left = float(self.composed - self.alone["floor"])
         return above > 0 and left >= KEPT * above
-
-
-def with_interval(values: Sequence[float]) -> str:
-    """A mean with its interval."""
-    found = mean_interval(values, generator(0))
-    interval = "" if found.low is None else f" ({found.low:.2f} to {found.high:.2f})"
-    return f"{found.mean:.2f}{interval}"
 
 
 def by_concept(cells: Sequence[Cell], number: Callable[[Cell], float]) -> str:

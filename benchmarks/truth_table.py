@@ -32,6 +32,7 @@ import numpy as np
 import torch
 import transformers
 
+from benchmarks.interval import with_interval
 from benchmarks.peers import judging
 from benchmarks.peers.budget import Updates
 from benchmarks.peers.concepts import Concept, concepts
@@ -46,9 +47,8 @@ from prism_cli.captioners.base import PLAIN
 from prism_cli.captioners.world import sure, worded
 from prism_cli.encoders.scorer import Scorer
 from prism_cli.files import write_whole
-from prism_cli.method.bootstrap import mean_interval
 from prism_cli.method.conditions import NULL
-from prism_cli.runtime import detect, generator
+from prism_cli.runtime import detect
 from prism_cli.services.drawing import draw
 from prism_cli.services.pictures import to_tensor
 from prism_cli.settings import Recipe, resolve
@@ -193,23 +193,15 @@ def table(rows: Sequence[Row], learners: Sequence[str]) -> Iterator[str]:
         return [fmean(row[number] for row in mine if row["concept"] == name) for name in names]
 
     for learner in learners:
-        shown = [interval(by_concept(learner, number)) for number in NUMBERS]
+        shown = [with_interval(by_concept(learner, number)) for number in NUMBERS]
         for number in COMPARED:
             if learner == "prism" or "prism" not in learners:
                 shown.append("")
                 continue
             pairs = zip(by_concept(learner, number), by_concept("prism", number), strict=True)
-            shown.append(interval([one - other for one, other in pairs], "+.2f"))
+            shown.append(with_interval([one - other for one, other in pairs], "+.2f"))
         shown += [f"{fmean(by_concept(learner, key)):.0f}" for key in ("steps", "seconds")]
         yield f"| {learner} | " + " | ".join(shown) + " |"
-
-
-def interval(values: Sequence[float], form: str = ".2f") -> str:
-    """A mean over concepts, and its interval where there are several."""
-    found = mean_interval(values, generator(0))
-    if found.low is None:
-        return f"{found.mean:{form}}"
-    return f"{found.mean:{form}} ({found.low:{form}} to {found.high:{form}})"
 
 
 class Results:

@@ -60,8 +60,7 @@ def _polynomial(square: Tensor) -> Tensor:
 def _in_memory_order(p: Tensor, tensor: Tensor) -> Tensor:
     """`tensor`, of the shape of p, with its axes in the order in which p's lie in memory.
 
-    The order of columns is nothing to orthogonality, and copying channels-last kernels took a
-    fifth of the update.
+    The order of columns is nothing to orthogonality, and channels-last kernels need no copy so.
     """
     last = p.ndim == 4 and p.is_contiguous(memory_format=torch.channels_last)
     return tensor.permute(0, 2, 3, 1) if last else tensor

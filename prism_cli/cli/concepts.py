@@ -22,6 +22,7 @@ from prism_cli.cli.options import (
 from prism_cli.errors import PrismError
 from prism_cli.placeholders import example
 from prism_cli.registry.archive import Archive
+from prism_cli.registry.container import PREVIEW
 from prism_cli.registry.store import Entry, Registry
 
 
@@ -180,7 +181,7 @@ def _draw(entry: Entry) -> str:
 
 
 def _show_preview(archive: Archive) -> None:
-    preview = archive.members.get("preview.png")
+    preview = archive.members.get(PREVIEW)
     if preview is not None:
         render.picture(preview)
 

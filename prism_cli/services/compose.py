@@ -19,6 +19,7 @@ from prism_cli.method import composition
 from prism_cli.method.composition import Lora, factorized, rank_of, state_of, weighted_sum
 from prism_cli.names import check_name
 from prism_cli.registry.archive import Archive, pack
+from prism_cli.registry.container import PREVIEW
 from prism_cli.registry.manifest import COMPOSITION, LoraSpec, Manifest, OptionValue, Parent
 from prism_cli.registry.store import Registry
 from prism_cli.reports.contact_sheet import contact_sheet
@@ -133,7 +134,7 @@ def compose(
         on_event(Note("a part that was merged before is in no pair of the report", "warning"))
     kept = None
     if not request.dry_run:
-        members = {**archive.members, **({"preview.png": preview} if preview else {})}
+        members = {**archive.members, **({PREVIEW: preview} if preview else {})}
         metrics = {**archive.manifest.metrics, INTERFERENCE: written_interference(found)}
         data = pack(replace(archive.manifest, metrics=metrics), members)
         kept = registry.add(data, name, replace=request.force)

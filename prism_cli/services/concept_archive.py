@@ -15,6 +15,7 @@ from prism_cli.backbones.base import Backbone, Rows, Slot
 from prism_cli.errors import BaseMismatch
 from prism_cli.method.tokens import ConceptTokens
 from prism_cli.registry.archive import Archive, pack
+from prism_cli.registry.container import PREVIEW
 from prism_cli.registry.manifest import BaseRef, LoraSpec, Manifest, OptionValue, PhotoRecord
 
 if TYPE_CHECKING:  # drawing unpacks concepts, and need not load what reads photos
@@ -68,7 +69,7 @@ def pack_concept(
                 for encoder, rows in residual.items()
             }
         ),
-        "preview.png": preview,
+        PREVIEW: preview,
     }
     if trained.lora:
         members["lora.safetensors"] = save(trained.lora)

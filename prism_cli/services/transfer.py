@@ -24,6 +24,7 @@ from prism_cli.method.composition import Factors, factors_of, state_of
 from prism_cli.method.conditions import target_slot
 from prism_cli.names import check_name
 from prism_cli.registry.archive import Archive, pack
+from prism_cli.registry.container import PREVIEW
 from prism_cli.registry.manifest import Manifest
 from prism_cli.registry.store import Registry
 from prism_cli.reports.contact_sheet import contact_sheet, grid
@@ -191,7 +192,7 @@ def weighted(archive: Archive, name: str, weight: float, preview: bytes) -> byte
         layer: Factors(f.A, weight * f.B) for layer, f in factors_of(unpack_lora(archive)).items()
     }
     members = {
-        **archive.members, "lora.safetensors": save(state_of(lora)), "preview.png": preview
+        **archive.members, "lora.safetensors": save(state_of(lora)), PREVIEW: preview
     }  # fmt: skip
     metrics: Mapping[str, float | int | str] = {
         **archive.manifest.metrics,
@@ -259,7 +260,7 @@ def _said(request: TransferRequest, noun: str) -> str:
 
 
 def _preview(archive: Archive) -> list[Image.Image]:
-    data = archive.members.get("preview.png")
+    data = archive.members.get(PREVIEW)
     return [from_png(data)] if data else []
 
 
