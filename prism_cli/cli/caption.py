@@ -13,7 +13,7 @@ from prism_cli.cli import listing, render
 from prism_cli.cli.main import app
 from prism_cli.cli.options import BaseOption, JsonFlag, QuietFlag
 from prism_cli.cli.progress import progress
-from prism_cli.errors import Interrupted, OptionRefused
+from prism_cli.errors import HubUnreachable, Interrupted, OptionRefused
 from prism_cli.settings import CaptionOptions
 
 if TYPE_CHECKING:
@@ -91,8 +91,8 @@ def caption_command(
         raise OptionRefused(
             "no folder of photos was given", hint="for example: prism caption ./dog_photos"
         )
-    if source is not None and source.value == "local":
-        make_sure_of_captioner(yes)
+    if source is Source.LOCAL:
+        source = local_or_next(yes)
     from prism_cli.services.caption_folder import CaptionRequest, caption_folder
 
     request = CaptionRequest(
@@ -115,15 +115,15 @@ def caption_command(
         raise typer.Exit(1)
 
 
-def make_sure_of_captioner(yes: bool) -> None:
-    """Download the local captioner where it is not here, if the user agrees.
+def local_or_next(yes: bool) -> Source:
+    """LOCAL, its model downloaded if the user agrees; without a network, AUTO.
 
     Asked on a terminal; elsewhere only `--yes` says so, and CaptionerNotDownloaded is raised.
     """
     from prism_cli.services import local_captioner
 
     if local_captioner.find() is not None:
-        return
+        return Source.LOCAL
     if not yes and not sys.stdin.isatty():
         local_captioner.require()
     size = render.size(local_captioner.SIZE)
@@ -132,7 +132,15 @@ def make_sure_of_captioner(yes: bool) -> None:
     ):
         render.hint("nothing was downloaded")
         raise typer.Exit(1)
-    _pull()
+    try:
+        _pull()
+    except HubUnreachable as error:
+        from prism_cli.services.events import Note
+
+        with progress() as on_event:
+            on_event(Note(f"{error.message}; captions come from --captions auto", "warning"))
+        return Source.AUTO
+    return Source.LOCAL
 
 
 def _pull() -> Pulled:

@@ -10,7 +10,7 @@ import typer
 
 from prism_cli.cli import render
 from prism_cli.cli.bases import make_sure_of
-from prism_cli.cli.caption import ModelOption, SourceOption, make_sure_of_captioner
+from prism_cli.cli.caption import ModelOption, Source, SourceOption, local_or_next
 from prism_cli.cli.main import app
 from prism_cli.cli.options import (
     BaseOption,
@@ -135,9 +135,9 @@ def train_command(
     from prism_cli.services.settings_file import read_settings
 
     file = read_settings(config) if config else {}
-    source = captions.value if captions else file.get("captions.source")
-    if source == "local" and not dry_run:
-        make_sure_of_captioner(yes)
+    source = captions or file.get("captions.source")
+    if source == Source.LOCAL and not dry_run and local_or_next(yes) is Source.AUTO:
+        captions = Source.AUTO
     from prism_cli.services.prepare import TrainRequest
     from prism_cli.services.rehearsal import rehearse
     from prism_cli.services.train import train

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
 from prism_cli.services import local_captioner
 from tests import gemini as api
@@ -99,6 +100,25 @@ def test_pulling_the_local_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert local_captioner.REPOSITORY in pulled.stdout and commit in pulled.stdout
     assert json.loads(again.stdout)["pulled"]["downloaded"] == 0
     assert read.stdout.splitlines()[1].startswith("05.png\t")
+
+
+def test_without_a_network_the_next_source_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said, and the practice base describes its own world."""
+    hub = Hub()
+    with serving(hub), connected(hub, tmp_path / "hub", monkeypatch):
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+        line = ("photos", "--captions", "local", "--yes")
+        read = call("caption", *line)
+        trained = call("train", *line, "--name", "zuzu", "--token-steps", "0", "--lora-steps", "0")
+        unasked = call("caption", *line[:-1])
+
+    assert read.status == trained.status == 0 and "mini" in read.stdout
+    for ran in (read, trained):
+        assert "captions come from --captions auto" in ran.stderr
+    assert unasked.status == 3 and "prism caption --pull" in unasked.stderr
+    assert hub.requests == []
 
 
 def test_photos_leave_only_when_asked(gemini: FakeGemini) -> None:
