@@ -1,13 +1,13 @@
 """What captions do on the practice base: its own captions (auto) against none, all else equal.
 
-    python -m benchmarks.captions --artwork FOLDER [--concepts 12] [--seeds 3] [--out captions.json]
+    python -m benchmarks.captions --artwork FOLDER [--concepts 12] [--seeds 3] [--out FILE]
     python -m benchmarks.captions --artwork FOLDER --thresholds
 
 A concept is a drawing of a set that neither the base nor its scorer ever saw, on five different
 grounds. It is learned as a user would learn it, once with each choice and seed, and drawn on four
-grounds that no reference has. Each run is written to --out when it is done, and a run that is in it
-is not done again. Printed, for each choice and for the difference, as a mean with a 95 % interval
-over concepts (bootstrap):
+grounds that no reference has. Each run is a line of --out as soon as it is done, and is never done
+again; `--part 1/2` and `--part 2/2` are two processes that share the work. Printed, for each choice
+and for the difference, as a mean with a 95 % interval over concepts (bootstrap):
 
 - fidelity: likeness (cosine) of the drawn designs to the references' mean design; higher is better.
 - leakage: the chance that the scorer gives to a ground of the references; lower is better.
@@ -20,12 +20,14 @@ over concepts (bootstrap):
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -34,6 +36,7 @@ from numpy.random import Generator
 from PIL import Image
 
 from benchmarks.interval import with_interval
+from benchmarks.results import Finding, Results, add_part, part_of
 from mini.artwork import HELD_OUT
 from mini.scorer import labels
 from mini.world import Ground, Picture, Thing, World, some_ground
@@ -67,19 +70,7 @@ class Concept:
     unseen: tuple[Ground, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """What came of one training; captions: what its residual tokens started from."""
-
-    fidelity: float
-    leakage: float
-    obeyed: float
-    rec_0: float
-    excl_0: float
-    captions: tuple[str, ...]
-
-
-MEASURES = ("fidelity", "leakage", "obeyed", "rec_0", "excl_0")
+MEASURES = ("fidelity", "leakage", "obeyed", "rec 0", "excl 0")
 
 
 def concepts(world: World, count: int) -> list[Concept]:
@@ -108,9 +99,9 @@ def references(world: World, concept: Concept, rng: Generator) -> np.ndarray:
     return np.stack([world.draw(each, rng) for each in described])
 
 
-def run(
+def learned(
     concept: Concept, photos: np.ndarray, choice: str, seed: int, scorer: Scorer, steps: int | None
-) -> Scores:
+) -> Finding:
     """Learn the concept with this choice of captions, draw it, and read what was drawn."""
     with tempfile.TemporaryDirectory() as place:
         os.environ["PRISM_HOME"] = str(Path(place) / "home")
@@ -119,7 +110,7 @@ def run(
         for k, picture in enumerate(photos):
             Image.fromarray(picture).save(folder / f"{k}.png")
         capped = {} if steps is None else {"tokens.steps": steps, "finetuning.steps": steps}
-        learned = train(
+        archive = train(
             TrainRequest(
                 folder=folder,
                 name="zuzu",
@@ -128,7 +119,7 @@ def run(
                 flags={"captions.source": choice, **capped},
             )
         )
-        captions = tuple(photo.caption for photo in read_manifest(learned.path).photos)
+        captions = tuple(photo.caption for photo in read_manifest(archive.path).photos)
         drawn = []
         for ground in concept.unseen:
             request = DrawRequest(
@@ -139,7 +130,16 @@ def run(
             )
             drawn += [np.array(Image.open(each.path)) for each in generate(request).pictures]
     rec, excl = first_losses(photos, captions, seed)
-    return Scores(*read(scorer, np.stack(drawn), photos, concept), rec, excl, captions)
+    fidelity, leakage, obeyed = read(scorer, np.stack(drawn), photos, concept)
+    return {
+        "concept": asdict(concept.thing),
+        "captions": captions,
+        "fidelity": fidelity,
+        "leakage": leakage,
+        "obeyed": obeyed,
+        "rec 0": rec,
+        "excl 0": excl,
+    }
 
 
 def read(
@@ -174,24 +174,29 @@ def first_losses(photos: np.ndarray, captions: Sequence[str], seed: int) -> tupl
     return losses.rec.mean().item(), losses.excl.mean().item()
 
 
-def report(runs: dict[str, dict[str, object]], count: int, seeds: int) -> None:
-    """Print each measure, a concept's seeds taken as one."""
-    print(f"{count} concepts, {seeds} seeds")
+def key_of(concept: int, seed: int, choice: str) -> str:
+    """Of a run, in the results."""
+    return f"{concept}/{seed}/{choice}"
+
+
+def report(runs: Mapping[str, Finding], count: int, seeds: int) -> None:
+    """Print a table of each measure, a concept's seeds taken as one."""
+    print(f"\n{count} concepts, {seeds} seeds\n")
+    print("| | captions | none | difference |\n| --- | --- | --- | --- |")
     for measure in MEASURES:
         means = {
-            choice: np.array(
-                [
-                    np.mean([runs[f"{k}/{seed}/{choice}"][measure] for seed in range(seeds)])
-                    for k in range(count)
-                ]
-            )
+            choice: [
+                fmean(runs[key_of(k, seed, choice)][measure] for seed in range(seeds))
+                for k in range(count)
+            ]
             for choice in CHOICES
         }
-        shown = [
-            f"{choice} {with_interval(values.tolist(), '+.3f')}" for choice, values in means.items()
-        ]
-        difference = with_interval((means["auto"] - means["none"]).tolist(), "+.3f")
-        print(f"{measure:9} {'  '.join(shown)}  difference {difference}")
+        difference = [a - b for a, b in zip(means["auto"], means["none"], strict=True)]
+        cells = (
+            *(with_interval(values, ".3f") for values in means.values()),
+            with_interval(difference, "+.3f"),
+        )
+        print(f"| {measure} | {' | '.join(cells)} |")
 
 
 def thresholds(world: World, scorer: Scorer) -> None:
@@ -224,31 +229,28 @@ def main() -> None:
     parser.add_argument("--concepts", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, help="of each stage, to try this; else the base's")
-    parser.add_argument("--out", type=Path, default=Path("captions.json"))
+    parser.add_argument("--out", type=Path, default=Path("captions.jsonl"))
     parser.add_argument("--thresholds", action="store_true")
+    add_part(parser)
     args = parser.parse_args()
     transformers.logging.disable_progress_bar()
-    world = World(args.artwork / "icons.npz")
-    scorer = Scorer.load(catalog.resolve("mini").folder / SCORER)
+    world, entry = World(args.artwork / "icons.npz"), catalog.resolve("mini")
+    scorer = Scorer.load(entry.folder / SCORER)
     if args.thresholds:
         thresholds(world, scorer)
         return
-    runs = json.loads(args.out.read_text("utf-8")) if args.out.is_file() else {}
-    settings = {"base": catalog.resolve("mini").revision, "steps": args.steps}
-    if runs.setdefault("settings", settings) != settings:
-        raise SystemExit(f"{args.out} is of another run: {runs['settings']}")
-    for k, concept in enumerate(concepts(world, args.concepts)):
+    settings = {"base": entry.revision, "recipe": entry.recipe.flat(), "steps": args.steps}
+    results = Results(args.out, settings)
+    every = list(enumerate(concepts(world, args.concepts)))
+    cells = list(product(every, range(args.seeds), CHOICES))
+    for (k, concept), seed, choice in part_of(cells, args.part):
         photos = references(world, concept, np.random.default_rng(k))
-        for seed in range(args.seeds):
-            for choice in CHOICES:
-                key = f"{k}/{seed}/{choice}"
-                if key in runs:
-                    continue
-                scores = run(concept, photos, choice, seed, scorer, args.steps)
-                runs[key] = asdict(scores) | {"concept": asdict(concept.thing)}
-                args.out.write_text(json.dumps(runs, indent=1) + "\n", "utf-8")
-                print(key, {m: round(runs[key][m], 3) for m in MEASURES}, flush=True)
-    report(runs, args.concepts, args.seeds)
+        results.once(
+            key_of(k, seed, choice),
+            partial(learned, concept, photos, choice, seed, scorer, args.steps),
+        )
+    if all(key_of(k, seed, choice) in results.found for (k, _), seed, choice in cells):
+        report(results.found, args.concepts, args.seeds)
 
 
 if __name__ == "__main__":

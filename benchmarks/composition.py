@@ -19,15 +19,15 @@ other: of all subjects; or, of a style, of the same noun in any other set, while
 Beside every number of a composition stands what the true picture would get: the true pair, whose
 halves are read alike, and the noun in the true style, which is the subject no more.
 
-Each finding goes into `results.json` in `--work` as soon as it is known, and grids for the eye
-beside it; the same command goes on from there. Intervals are 95 % bootstrap intervals: of likeness
+Each finding goes into `--out` as soon as it is known, and grids for the eye into `--work`; the same
+command goes on from there. With `--part 1/2` and `--part 2/2` two processes learn the concepts, and
+nothing else. Intervals are 95 % bootstrap intervals: of likeness
 over concepts, of presence over pairs.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,6 +45,7 @@ from torch import Tensor
 
 from benchmarks.interval import with_interval
 from benchmarks.peers.concepts import STYLE_SETS, WORN, Concept, concepts
+from benchmarks.results import WHOLE, Finding, Results, add_part, part_of
 from mini.vocabulary import STYLES
 from mini.world import Ground, Picture, Thing, World
 from prism_cli import paths
@@ -75,14 +76,13 @@ WON = 0.8  # of draws in which the true cloth wins
 
 HAND = "-hand"  # behind a set's name: the concept that is its style
 
-Finding = dict[str, Any]
-
 
 def arguments() -> argparse.Namespace:
     """Sizes; the defaults are the full run."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--artwork", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("composition.jsonl"))
     parser.add_argument("--pairs", type=int, default=PAIRS, help="of each kind")
     parser.add_argument("--moved", type=int, default=MOVED, help="subjects to transfer")
     parser.add_argument("--nouns", type=int, default=len(NOUNS), choices=range(1, len(NOUNS) + 1))
@@ -90,28 +90,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pictures", type=int, default=8, help="drawn of each prompt")
     parser.add_argument("--train-steps", type=int, help="of each stage; else the recipe's")
     parser.add_argument("--draw-steps", type=int, help="else the recipe's")
+    add_part(parser)
     return parser.parse_args()
-
-
-class Results:
-    """A JSON file that grows by one finding at a time."""
-
-    def __init__(self, path: Path, settings: Finding) -> None:
-        self.path = path
-        self.found: Finding = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-        known = self.found.setdefault("settings", settings)
-        if known != settings:
-            raise SystemExit(f"{path} is of another run: {known}")
-
-    def once(self, key: str, make: Callable[[], Finding]) -> Finding:
-        """What was found under `key`, or what `make` finds now."""
-        if key not in self.found:
-            self.found[key] = make()
-            text = json.dumps(self.found, indent=1, sort_keys=True) + "\n"
-            write_whole(self.path, text.encode())
-            print(key, json.dumps(self.found[key]), flush=True)
-        found: Finding = self.found[key]
-        return found
 
 
 class Bench:
@@ -419,7 +399,9 @@ def by_concept(cells: Sequence[Cell], number: Callable[[Cell], float]) -> str:
 
 
 def compositions(
-    found: Finding, beside: Sequence[tuple[str, str]], styled: Sequence[tuple[str, str]]
+    found: Mapping[str, Finding],
+    beside: Sequence[tuple[str, str]],
+    styled: Sequence[tuple[str, str]],
 ) -> Iterator[str]:
     """A line for each kind of pair and method."""
     yield (
@@ -463,7 +445,7 @@ def line(what: str, method: str, cells: Sequence[Cell], rows: Sequence[Finding])
     return f"| {what} | {method} | " + " | ".join(columns) + " |"
 
 
-def transfers(found: Finding, nouns: Sequence[str]) -> Iterator[str]:
+def transfers(found: Mapping[str, Finding], nouns: Sequence[str]) -> Iterator[str]:
     """A line for each subject, and for all."""
     yield (
         f"| subject | weight | noun recognised (aim {RECOGNISED:.0%}) | by the base alone | "
@@ -491,7 +473,7 @@ def transfers(found: Finding, nouns: Sequence[str]) -> Iterator[str]:
     )
 
 
-def clothes(found: Finding, names: Sequence[str]) -> Iterator[str]:
+def clothes(found: Mapping[str, Finding], names: Sequence[str]) -> Iterator[str]:
     """A line for each pattern and palette, and for all."""
     yield (
         f"| worn | true picture wins (aim {WON:.0%}) | of the base's own | of real pictures | "
@@ -519,16 +501,19 @@ def main() -> None:
     transformers.logging.disable_progress_bar()
     sizes = ("pictures", "train_steps", "draw_steps", "nouns", "worn")
     settings = {name: getattr(args, name) for name in sizes}
-    settings["base"] = catalog.resolve("mini").revision
-    results, bench = Results(args.work / "results.json", settings), Bench(args)
+    entry = catalog.resolve("mini")
+    settings |= {"base": entry.revision, "recipe": entry.recipe.flat()}
+    results, bench = Results(args.out, settings), Bench(args)
     beside, styled = pairs_of(bench)
     moved = list(bench.subjects)[: args.moved]
     asked = {n for pair in beside for n in pair} | {n for n, _ in styled} | set(moved)
     subjects = [noun for noun in bench.subjects if noun in asked]
     styles = {style: bench.styles[style] for _, style in styled}
     learned = {noun: bench.subjects[noun] for noun in subjects} | styles | bench.worn
-    for name, concept in learned.items():
+    for name, concept in part_of(list(learned.items()), args.part):
         results.once(f"train {name}", partial(bench.learn, name, concept))
+    if args.part != WHOLE:
+        return
     for noun in subjects:
         results.once(f"alone {noun}", partial(bench.subject_alone, noun))
     for noun, style in styled:

@@ -9,9 +9,9 @@ update that is measured once, at the start, when nothing else should run. Captio
 looks at, are those that `prism train` would take: the practice base's own. Learning rates are the
 recipe's, or each learner's in `TUNED`, found on other concepts (`--trial`), as `--set` finds them.
 
-A finished training is a line of JSON in `--out` and is never done again. Prints means over the
-concepts that every learner has, with 95 % bootstrap intervals; `benchmarks/peers/` has what each
-number is.
+A finished training is a line of `--out` and is never done again; after `--costs`, `--part 1/2` and
+`--part 2/2` are two processes that share the work. Prints means over the concepts that every
+learner has, with 95 % bootstrap intervals; `benchmarks/peers/` has what each number is.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import copy
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ from benchmarks.peers.budget import Updates
 from benchmarks.peers.concepts import Concept, concepts
 from benchmarks.peers.judging import Judge
 from benchmarks.peers.learners import COSTS, LEARNERS, Learned, Lesson
+from benchmarks.results import WHOLE, Finding, Results, add_part, part_of
 from mini import training
 from mini.imagenet import efficientnet
 from mini.world import World
@@ -46,7 +47,6 @@ from prism_cli.backbones.base import Backbone, SamplingPlan
 from prism_cli.captioners.base import PLAIN
 from prism_cli.captioners.world import sure, worded
 from prism_cli.encoders.scorer import Scorer
-from prism_cli.files import write_whole
 from prism_cli.method.conditions import NULL
 from prism_cli.runtime import detect
 from prism_cli.services.drawing import draw
@@ -62,10 +62,9 @@ KINDS = {
     "all": None, "subjects": ("subject",), "styles": ("style",),
     "patterns and palettes": ("pattern", "palette"),
 }  # fmt: skip
+COSTS_KEY = "costs"
 TUNED: Mapping[str, Mapping[str, float]] = {}
 """Settings in which a learner differs from the recipe."""
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -81,12 +80,18 @@ class Bench:
     images: int
     drawing_steps: int
 
-    def run(self, learner: str, concept: Concept, seed: int, costs: Mapping[str, float]) -> Row:
+    def run(self, learner: str, concept: Concept, seed: int, costs: Mapping[str, float]) -> Finding:
         """Learn, draw and judge: one row. costs: of an update, none where all count the same."""
+        row = {"learner": learner, "concept": concept.name, "kind": concept.kind, "seed": seed}
         backbone = copy.deepcopy(self.base)
         if learner == TRUE:
             drawn = np.stack([each[: self.images] for each in self.judge.truth(concept, 1).right])
-            return {"steps": 0, "seconds": 0.0, **self.judge.verdict(concept, drawn).numbers()}
+            return {
+                **row,
+                "steps": 0,
+                "seconds": 0.0,
+                **self.judge.verdict(concept, drawn).numbers(),
+            }
         began = time.monotonic()
         if learner == WORDS:
             learned = Learned(word=concept.noun or "", steps=0)
@@ -101,7 +106,7 @@ class Bench:
             )
         seconds = round(time.monotonic() - began, 2)
         verdict = self.judge.verdict(concept, self.draw(backbone, concept, learned, seed))
-        return {"steps": learned.steps, "seconds": seconds, **verdict.numbers()}
+        return {**row, "steps": learned.steps, "seconds": seconds, **verdict.numbers()}
 
     def recipe_of(self, learner: str) -> Recipe:
         """The recipe with the settings of the learner's own."""
@@ -168,7 +173,7 @@ def cells(
                 yield learner, concept, seed
 
 
-def tables(rows: Sequence[Row], learners: Sequence[str]) -> Iterator[str]:
+def tables(rows: Sequence[Finding], learners: Sequence[str]) -> Iterator[str]:
     """Markdown: for all kinds and each, a line a learner."""
     by_learner = {name: {r["concept"] for r in rows if r["learner"] == name} for name in learners}
     there = [name for name, found in by_learner.items() if found]
@@ -181,7 +186,7 @@ def tables(rows: Sequence[Row], learners: Sequence[str]) -> Iterator[str]:
             yield from table(mine, there)
 
 
-def table(rows: Sequence[Row], learners: Sequence[str]) -> Iterator[str]:
+def table(rows: Sequence[Finding], learners: Sequence[str]) -> Iterator[str]:
     """A line a learner: means over concepts of means over seeds, and differences to prism's."""
     heads = (*NUMBERS, *(f"{number}, less prism's" for number in COMPARED), "updates", "seconds")
     yield "| learner | " + " | ".join(heads) + " |"
@@ -204,35 +209,6 @@ def table(rows: Sequence[Row], learners: Sequence[str]) -> Iterator[str]:
         yield f"| {learner} | " + " | ".join(shown) + " |"
 
 
-class Results:
-    """Lines of JSON: the costs of updates, and a row a training."""
-
-    def __init__(self, path: Path, protocol: Row) -> None:
-        self.path, self.protocol = path, protocol
-        lines = path.read_text("utf-8").splitlines() if path.exists() else []
-        self.every: list[Row] = [json.loads(line) for line in lines]
-
-    @property
-    def rows(self) -> list[Row]:
-        """Those of this protocol."""
-        return [r for r in self.every if r["protocol"] == self.protocol and "learner" in r]
-
-    def costs(self, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
-        """Those that all trainings of this protocol go by."""
-        for row in self.every:
-            if row["protocol"] == self.protocol and "costs" in row:
-                found: dict[str, float] = row["costs"]
-                return found
-        found = measure()
-        self.add({"costs": found})
-        return found
-
-    def add(self, row: Row) -> None:
-        """Keep one more."""
-        self.every.append({**row, "protocol": self.protocol})
-        write_whole(self.path, "".join(f"{json.dumps(each)}\n" for each in self.every).encode())
-
-
 def digest(path: Path) -> str:
     """What tells one file from another."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
@@ -246,6 +222,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--base", default="mini", help="mini, or a folder of its form")
     parser.add_argument("--scorer", type=Path, help="another scorer's folder")
     parser.add_argument("--out", type=Path, default=Path("truth_table.jsonl"))
+    parser.add_argument("--costs", action="store_true", help="only measure what an update costs")
     parser.add_argument("--equal", choices=("seconds", "steps"), default="seconds")
     parser.add_argument("--trial", action="store_true", help="the concepts for trying things out")
     parser.add_argument("--seeds", type=int, default=3)
@@ -257,6 +234,7 @@ def arguments() -> argparse.Namespace:
         "--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the recipe"
     )
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="learners")
+    add_part(parser)
     return parser.parse_args()
 
 
@@ -278,28 +256,33 @@ def main() -> None:
         images=args.images,
         drawing_steps=args.drawing_steps,
     )
-    protocol = {
+    settings = {
         "base": entry.revision, "scorer": digest(eyes / "model.safetensors"),
         "artwork": digest(args.artwork), "judging": judging.VERSION, "equal": args.equal,
-        "prompts": args.prompts, "images": args.images, "drawing steps": args.drawing_steps,
-        "set": sorted(args.set), "tuned": {name: dict(own) for name, own in TUNED.items()},
-        "recipe": hashlib.sha256(repr(bench.recipe).encode()).hexdigest()[:12],
+        "trial": args.trial, "prompts": args.prompts, "images": args.images,
+        "drawing steps": args.drawing_steps, "recipe": bench.recipe.flat(),
+        "tuned": {name: dict(own) for name, own in TUNED.items()},
     }  # fmt: skip
     chosen = [
         replace(each, prompts=each.prompts[: args.prompts])
         for each in concepts(world, trial=args.trial)[: args.concepts]
     ]
-    results = Results(args.out, protocol)
-    costs = results.costs(lambda: bench.costs(chosen[0])) if args.equal == "seconds" else {}
-    done = {(row["learner"], row["concept"], row["seed"]) for row in results.rows}
-    for learner, concept, seed in cells(chosen, args.only, args.seeds):
-        if (learner, concept.name, seed) not in done:
-            found = bench.run(learner, concept, seed, costs)
-            row = {"learner": learner, "concept": concept.name, "kind": concept.kind, "seed": seed}
-            results.add({**row, **found})
-            print(f"{learner}, {concept.name}, seed {seed}: {found}", flush=True)
+    results = Results(args.out, settings)
+    costs = {}
+    if args.equal == "seconds":
+        if COSTS_KEY not in results.found and args.part != WHOLE:
+            raise SystemExit("measure the updates first, with nothing else running: --costs")
+        costs = results.once(COSTS_KEY, lambda: bench.costs(chosen[0]))
+    if args.costs:
+        return
+    for learner, concept, seed in part_of(list(cells(chosen, args.only, args.seeds)), args.part):
+        results.once(
+            f"{learner}, {concept.name}, seed {seed}",
+            partial(bench.run, learner, concept, seed, costs),
+        )
     known = {concept.name for concept in chosen}
-    mine = [r for r in results.rows if r["concept"] in known and r["seed"] < args.seeds]
+    rows = [row for key, row in results.found.items() if key != COSTS_KEY]
+    mine = [row for row in rows if row["concept"] in known and row["seed"] < args.seeds]
     print("\n".join(tables(mine, args.only)))
 
 

@@ -1,0 +1,51 @@
+"""The file that a long benchmark goes on from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.results import Results, part_of
+
+SETTINGS = {"base": "1", "sizes": (1, 2)}
+
+
+def never() -> dict[str, int]:
+    """What is not to be asked for."""
+    raise AssertionError("it is known")
+
+
+def test_nothing_is_found_twice(tmp_path: Path) -> None:
+    """By a later process, nor in the same one."""
+    path = tmp_path / "deep" / "found.jsonl"
+    first = Results(path, SETTINGS)
+    assert first.once("a", lambda: {"x": 1}) == first.once("a", never) == {"x": 1}
+
+    assert Results(path, SETTINGS).once("a", never) == {"x": 1}
+
+
+def test_two_processes_share_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "found.jsonl"
+    one, other = Results(path, SETTINGS), Results(path, SETTINGS)
+    one.once("a", lambda: {"x": 1})
+    other.once("b", lambda: {"x": 2})
+
+    assert Results(path, SETTINGS).found == {"a": {"x": 1}, "b": {"x": 2}}
+
+
+def test_another_run_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "found.jsonl"
+    Results(path, SETTINGS)
+    with pytest.raises(SystemExit, match="of another run"):
+        Results(path, SETTINGS | {"base": "2"})
+
+
+def test_the_parts_are_the_whole() -> None:
+    every = list(range(7))
+    parts = [part_of(every, f"{k}/3") for k in (1, 2, 3)]
+
+    assert sorted(number for part in parts for number in part) == every
+    assert part_of(every, "1/1") == every
+    with pytest.raises(SystemExit):
+        part_of(every, "0/3")
