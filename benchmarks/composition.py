@@ -20,8 +20,8 @@ Beside every number of a composition stands what the true picture would get: the
 halves are read alike, and the noun in the true style, which is the subject no more.
 
 Each finding goes into `--out` as soon as it is known, and grids for the eye into `--work`; the same
-command goes on from there. With `--part 1/2` and `--part 2/2` two processes learn the concepts, and
-nothing else. Intervals are 95 % bootstrap intervals: of likeness
+command goes on from there. `--part 1/2` and `--part 2/2` are two processes that share the work: run
+both until all is learned, and both again. Intervals are 95 % bootstrap intervals: of likeness
 over concepts, of presence over pairs.
 """
 
@@ -45,7 +45,7 @@ from torch import Tensor
 
 from benchmarks.interval import with_interval
 from benchmarks.peers.concepts import STYLE_SETS, WORN, Concept, concepts
-from benchmarks.results import WHOLE, Finding, Results, add_part, part_of
+from benchmarks.results import Finding, Results, add_part, part_of
 from mini.vocabulary import STYLES
 from mini.world import Ground, Picture, Thing, World
 from prism_cli import paths
@@ -99,6 +99,7 @@ class Bench:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
+        self.out = args.work / "drawn" / args.part.replace("/", "-of-")  # no other process's
         self.world = World(args.artwork / "icons.npz")
         self.judge = PracticeJudge.of(catalog.resolve("mini"))
         every = concepts(self.world)
@@ -138,7 +139,7 @@ class Bench:
         """What `prism gen` draws of a prompt, from the same seeds whatever the prompt."""
         request = DrawRequest(
             prompt=prompt, count=self.args.pictures, seed=SEED, steps=self.args.draw_steps,
-            out=self.args.work / "drawn", force=True, base="mini", **options,
+            out=self.out, force=True, base="mini", **options,
         )  # fmt: skip
         shown = []
         for one in generate(request).pictures:
@@ -269,7 +270,7 @@ class Bench:
         result = transfer(
             TransferRequest(
                 name=noun, nouns=nouns, photos=self.args.work / "photos" / noun,
-                out=self.args.work / "drawn", steps=self.args.draw_steps, force=True,
+                out=self.out, steps=self.args.draw_steps, force=True,
             )
         )  # fmt: skip
         if result.picked is None:
@@ -493,6 +494,11 @@ def clothes(found: Mapping[str, Finding], names: Sequence[str]) -> Iterator[str]
     )
 
 
+def _do(results: Results, jobs: Mapping[str, Callable[[], Finding]], part: str) -> None:
+    for key, make in part_of(list(jobs.items()), part):
+        results.once(key, make)
+
+
 def main() -> None:
     """Learn, compose, move; what is known already is not done again."""
     args = arguments()
@@ -510,27 +516,28 @@ def main() -> None:
     subjects = [noun for noun in bench.subjects if noun in asked]
     styles = {style: bench.styles[style] for _, style in styled}
     learned = {noun: bench.subjects[noun] for noun in subjects} | styles | bench.worn
-    for name, concept in part_of(list(learned.items()), args.part):
-        results.once(f"train {name}", partial(bench.learn, name, concept))
-    if args.part != WHOLE:
+    lessons = {
+        f"train {name}": partial(bench.learn, name, concept) for name, concept in learned.items()
+    }
+    _do(results, lessons, args.part)
+    if lessons.keys() - results.found.keys():
+        print("the other parts are still learning; then run this once more")
         return
-    for noun in subjects:
-        results.once(f"alone {noun}", partial(bench.subject_alone, noun))
+    looks: dict[str, Callable[[], Finding]] = {
+        f"alone {noun}": partial(bench.subject_alone, noun) for noun in subjects
+    }
     for noun, style in styled:
-        results.once(f"alone {style} {noun}", partial(bench.style_alone, style, noun))
+        looks[f"alone {style} {noun}"] = partial(bench.style_alone, style, noun)
     for method in METHODS:
         for one, other in beside:
-            results.once(
-                f"beside {one} {other} {method}", partial(bench.beside, one, other, method)
-            )
+            looks[f"beside {one} {other} {method}"] = partial(bench.beside, one, other, method)
         for noun, style in styled:
-            results.once(
-                f"styled {noun} {style} {method}", partial(bench.styled, noun, style, method)
-            )
-    for noun in moved:
-        results.once(f"moved {noun}", partial(bench.moved, noun))
-    for name in bench.worn:
-        results.once(f"worn {name}", partial(bench.worn_by, name))
+            looks[f"styled {noun} {style} {method}"] = partial(bench.styled, noun, style, method)
+    looks |= {f"moved {noun}": partial(bench.moved, noun) for noun in moved}
+    looks |= {f"worn {name}": partial(bench.worn_by, name) for name in bench.worn}
+    _do(results, looks, args.part)
+    if looks.keys() - results.found.keys():
+        return
     for lines in (
         compositions(results.found, beside, styled),
         transfers(results.found, moved),

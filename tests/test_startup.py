@@ -86,3 +86,36 @@ def test_a_completion() -> None:
 
     assert stdout == "mydog\n"
     assert not HEAVY & modules
+
+
+WAITING = """
+import os
+import sys
+from prism_cli.cli.main import main
+sys.argv = ["prism", "--version"]
+try:
+    main()
+finally:
+    print("WAITS", os.environ["OMP_WAIT_POLICY"], os.environ.get("GOMP_SPINCOUNT"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "waits"),
+    [
+        ({"OMP_WAIT_POLICY": None, "GOMP_SPINCOUNT": None}, "passive 2000"),
+        ({"OMP_WAIT_POLICY": None, "GOMP_SPINCOUNT": "7"}, "passive 7"),
+        ({"OMP_WAIT_POLICY": "active", "GOMP_SPINCOUNT": None}, "active None"),
+    ],
+)
+def test_how_threads_wait(changes: dict[str, str | None], waits: str) -> None:
+    """They spin for a moment and then sleep, unless the user has said how."""
+    done = subprocess.run(
+        [sys.executable, "-c", WAITING],
+        env=environment(**changes),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert f"WAITS {waits}" in done.stdout

@@ -1,11 +1,11 @@
 """Concepts whose truth is known: drawn from artwork that neither base nor scorer has seen.
 
-Twelve subjects, two styles, two patterns and two palettes; and six others, of which settings may be
-tried out. Each has five references on different backgrounds, two of them with a distractor beside
-it, and 25 prompts. Of a subject: ten places, five tints, two sizes, four neighbours and four other
-nouns, of which no true picture is known. A style or what is worn is asked for on other nouns: in
-ten places, in five tints (what is worn has a colour, so in five more places), two sizes, with four
-neighbours, and four times without any of these. No prompt names a background of a reference.
+Twelve subjects, two styles, two patterns and two palettes; and nine others, of which settings may
+be tried out. Each has five references on different backgrounds, two of them with a distractor
+beside it, and 25 prompts. Of a subject: ten places, five tints, two sizes, four neighbours and four
+other nouns, of which no true picture is known. A style or what is worn is asked for on other nouns:
+in ten places, in five tints (what is worn has a colour, so in five more places), two sizes, with
+four neighbours, and four times without any of these. No prompt names a background of a reference.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SUBJECTS = (
 )
 STYLE_SETS = ("openmoji", "streamline")
 WORN = (("tartan", "purple"), ("polka dot", "orange"), (None, "silver"), (None, "teal"))
-TRIAL_SUBJECTS = ("dog", "shoe", "snail")
+TRIAL_SUBJECTS = ("dog", "shoe", "snail", "owl", "umbrella", "crab")
 TRIAL_STYLE_SETS = ("emojione-v1",)
 TRIAL_WORN = (("striped", "red"), (None, "pink"))
 REFERENCE_GROUNDS = (

@@ -121,9 +121,12 @@ def prism(
 
 def main() -> None:
     """Run the application (the ``prism`` script)."""
-    # OpenMP's threads spin while they wait for each other. Beside any other busy process that makes
-    # a training several times slower (benchmarks/README.md), so they sleep, unless told otherwise.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # OpenMP's threads spin while they wait for each other: beside any other busy process that makes a
+    # training several times slower. Where they sleep at once it is slower alone. So they spin for a
+    # moment, then sleep, unless told otherwise (benchmarks/waiting.py has what it does).
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ["OMP_WAIT_POLICY"] = "passive"
+        os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # libgomp's, which torch has on Linux
     # Else huggingface_hub tells the Hub what is installed here, and which program started it.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     if isinstance(sys.stdout, io.TextIOWrapper):  # a caption may not fit the terminal's encoding
