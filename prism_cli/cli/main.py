@@ -121,9 +121,9 @@ def prism(
 
 def main() -> None:
     """Run the application (the ``prism`` script)."""
-    # OpenMP's threads spin while they wait for each other, which beside any other busy process makes
-    # a training several times slower; where they sleep at once, it is slower alone. So they spin for
-    # a moment, then sleep, unless told otherwise (benchmarks/waiting.py has the figures).
+    # OpenMP's threads spin while they wait for each other: beside any other busy process that makes
+    # a training several times slower. Where they sleep at once, it is slower alone. So they spin a
+    # moment, then sleep, unless told otherwise (benchmarks/waiting.py has the figures).
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "passive"
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # libgomp's, which torch has on Linux
