@@ -45,7 +45,7 @@ from mini.world import World
 from prism_cli.backbones import catalog
 from prism_cli.backbones.base import Backbone, SamplingPlan
 from prism_cli.captioners.base import PLAIN
-from prism_cli.captioners.world import sure, worded
+from prism_cli.captioners.world import sure, unshared, worded
 from prism_cli.encoders.scorer import Scorer
 from prism_cli.method.conditions import NULL
 from prism_cli.runtime import detect
@@ -133,7 +133,7 @@ class Bench:
         """The references, encoded, captioned as `prism train` would."""
         rng = np.random.default_rng(0)
         pictures = np.stack([self.world.draw(picture, rng) for picture in concept.references])
-        said = [worded(words) for words in sure(self.judge.scorer, pictures)]
+        said = [worded(words) for words in unshared(sure(self.judge.scorer, pictures))]
         return Lesson(
             z_0=backbone.encode_images(to_tensor(list(pictures)))[:, None],
             captions=[text or PLAIN.text for text in said],

@@ -1,11 +1,13 @@
 """Captions of pictures of the practice base's world, by its scorer, in that world's words.
 
 They are worded as the base's own captions are, and leave out every word that the scorer is not
-sure of, so that what is said is true.
+sure of, so that what is said is true; and what most of the photos share, which is the concept's.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,33 +30,36 @@ _PLURALS = ("grapes", "cherries")
 
 
 class WorldCaptioner:
-    """Reads the square that is learned from. folder: of the scorer."""
+    """Reads the squares that are learned from, all at once, and says what they do not share.
+
+    folder: of the scorer. pictures: all that it will be asked about.
+    """
 
     prompt = ""
     source = SOURCE
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._scorer: Scorer | None = None
+    def __init__(self, folder: Path, pictures: Sequence[Picture]) -> None:
+        self._folder, self._pictures = folder, pictures
+        self._said: dict[Path, str] = {}
 
     def connect(self) -> None:
-        """Load the scorer."""
+        """Read the pictures with the scorer."""
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
-        self._scorer = Scorer.load(self._folder)
+        squares = np.stack([_square(picture.image) for picture in self._pictures])
+        read = unshared(sure(Scorer.load(self._folder), squares))
+        paths = [picture.path for picture in self._pictures]
+        self._said = {path: worded(words) for path, words in zip(paths, read, strict=True)}
 
     def describe(self, picture: Picture, earlier: str = "") -> str:
         """See `Captioner.describe`."""
-        assert self._scorer is not None, "connect comes first"
-        square = ImageOps.fit(picture.image, (SIDE, SIDE), Image.Resampling.LANCZOS)
-        return worded(sure(self._scorer, np.array(square)[None])[0])
+        return self._said[picture.path]
 
     def stop(self) -> None:
         """See `Captioner.stop`: nothing waits."""
 
     def close(self) -> None:
-        """Let go of the scorer."""
-        self._scorer = None
+        """See `Captioner.close`: nothing is held."""
 
 
 def sure(scorer: Scorer, pictures: np.ndarray) -> list[dict[str, str]]:
@@ -70,7 +75,25 @@ def sure(scorer: Scorer, pictures: np.ndarray) -> list[dict[str, str]]:
     return found
 
 
-def worded(words: dict[str, str]) -> str:
+def unshared(found: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Each picture's words without those of the thing that half of the pictures or more share.
+
+    They are the concept, and a residual that starts with them keeps it from the target
+    (docs/method.md has the figures). The ground is what a residual is for, and stays.
+    """
+    counts = Counter(item for words in found for item in words.items())
+    common = max(2, len(found) / 2)
+    return [
+        {
+            attribute: word
+            for attribute, word in words.items()
+            if attribute == "ground" or counts[attribute, word] < common
+        }
+        for words in found
+    ]
+
+
+def worded(words: Mapping[str, str]) -> str:
     """The words as the base's captions have them: "a small golden owl on the beach".
 
     Without a noun there is nothing that could be golden, and the place is named alone.
@@ -86,3 +109,7 @@ def _article(phrase: str) -> str:
     if phrase.endswith(_PLURALS):
         return phrase
     return f"{'an' if phrase[0] in 'aeiou' and not phrase.startswith('uni') else 'a'} {phrase}"
+
+
+def _square(image: Image.Image) -> np.ndarray:
+    return np.asarray(ImageOps.fit(image, (SIDE, SIDE), Image.Resampling.LANCZOS))

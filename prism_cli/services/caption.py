@@ -87,7 +87,7 @@ def caption_photos(
     if files and options.source != "none":
         found, problems = _read_files(photos, folder, on_event)
     rest = {k: photo for k, photo in enumerate(photos) if k not in found and k not in problems}
-    plan = _plan(options, entry) if rest else _Plan(None)
+    plan = _plan(options, entry, list(rest.values())) if rest else _Plan(None)
     unasked: set[int] = set()
     if plan.captioner is not None:
         described = _describe(plan, plan.captioner, rest, ask, on_event)
@@ -136,8 +136,8 @@ def _about(problem: Problem) -> PrismError:
     return type(error)(f"{problem.file}: {error.message}", hint=error.hint)
 
 
-def _plan(options: CaptionOptions, entry: BaseEntry) -> _Plan:
-    """Who describes the photos that no file does."""
+def _plan(options: CaptionOptions, entry: BaseEntry, photos: Sequence[Picture]) -> _Plan:
+    """Who describes the photos, which no file does."""
     match options.source:
         case "gemini":
             from prism_cli.captioners.gemini import GeminiCaptioner
@@ -149,7 +149,7 @@ def _plan(options: CaptionOptions, entry: BaseEntry) -> _Plan:
         case "auto" if entry.practice:
             from prism_cli.captioners.world import WorldCaptioner
 
-            return _Plan(WorldCaptioner(entry.folder / SCORER))
+            return _Plan(WorldCaptioner(entry.folder / SCORER, photos))
         case "auto" if local_captioner.find() is not None:
             return _local()
     return _Plan(None)

@@ -11,7 +11,14 @@ from PIL import Image
 import prism_cli
 from mini.vocabulary import COLOURS, NOUNS, PATTERNS, SIZES
 from mini.world import Ground, Picture, Thing, World, plain_caption, some_ground
-from prism_cli.captioners.world import THRESHOLDS, UNSAID, WorldCaptioner, sure, worded
+from prism_cli.captioners.world import (
+    THRESHOLDS,
+    UNSAID,
+    WorldCaptioner,
+    sure,
+    unshared,
+    worded,
+)
 from prism_cli.encoders.scorer import PLAIN, Scorer
 from tests.mini.drawings import icons
 
@@ -86,8 +93,6 @@ def test_what_is_said_of_a_ground_is_true(tmp_path: Path) -> None:
 
 def test_the_photos_middle_is_read() -> None:
     """Of a wide photo, the square that is learned from."""
-    captioner = WorldCaptioner(FOLDER)
-    captioner.connect()
     with Image.open(Path(__file__).parents[2] / "examples" / "zuzu" / "05.png") as picture:
         square = picture.convert("RGB").resize((128, 128))
     wide = Image.new("RGB", (512, 128), "red")
@@ -96,4 +101,28 @@ def test_the_photos_middle_is_read() -> None:
     class Shown:
         path, sha256, image = Path("x"), "", wide
 
+    captioner = WorldCaptioner(FOLDER, [Shown()])
+    captioner.connect()
     assert captioner.describe(Shown()) == "in the snow"
+
+
+@pytest.mark.parametrize(
+    ("found", "left"),
+    [
+        (["dog", "dog", "cat", None], [None, None, "cat", None]),  # half of them
+        (["dog", "dog", "cat", None, None], ["dog", "dog", "cat", None, None]),
+        (["dog", None], ["dog", None]),  # one photo shares nothing
+        (["dog", "dog"], [None, None]),
+    ],
+)
+def test_what_photos_share_is_the_concepts(found: list[str | None], left: list[str | None]) -> None:
+    """It is said of none of them, whatever else is; a ground they share is said."""
+    around = {"ground": "in the snow", "size": "small"}
+
+    def words(noun: str | None, **more: str) -> dict[str, str]:
+        return {**({"noun": noun} if noun else {}), **more}
+
+    read = [words(noun, ground="in the snow") for noun in found]
+    assert unshared(read) == [words(noun, ground="in the snow") for noun in left]
+    assert unshared([around]) == [around]
+    assert unshared([around] * 3) == [{"ground": "in the snow"}] * 3
