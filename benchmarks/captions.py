@@ -1,4 +1,4 @@
-"""What captions do on the practice base: its own captions (auto) against none, all else equal.
+"""What captions do on the practice base: its own captions against none, all else equal.
 
     python -m benchmarks.captions --artwork FOLDER [--concepts 12] [--seeds 3] [--out FILE]
     python -m benchmarks.captions --artwork FOLDER --thresholds
@@ -8,6 +8,9 @@ grounds. It is learned as a user would learn it, once with each choice and seed,
 grounds that no reference has. Each run is a line of --out as soon as it is done, and is never done
 again; `--part 1/2` and `--part 2/2` are two processes that share the work. Printed, for each choice
 and for the difference, as a mean with a 95 % interval over concepts (bootstrap):
+
+The choices: "auto" are the base's own captions, which leave out what most photos share; "whole" say
+that too, as the supplement's do (section 10); "none" is "a photo" for each. And the measures:
 
 - fidelity: likeness (cosine) of the drawn designs to the references' mean design; higher is better.
 - leakage: the chance that the scorer gives to a ground of the references; lower is better.
@@ -41,7 +44,7 @@ from mini.artwork import HELD_OUT
 from mini.scorer import labels
 from mini.world import Ground, Picture, Thing, World, some_ground
 from prism_cli.backbones import catalog
-from prism_cli.captioners.world import THRESHOLDS, UNSAID
+from prism_cli.captioners.world import THRESHOLDS, UNSAID, sure, worded
 from prism_cli.encoders.scorer import Scorer
 from prism_cli.method.conditions import NULL
 from prism_cli.method.convergence import evaluation_draw
@@ -55,7 +58,8 @@ from prism_cli.services.pictures import to_tensor
 from prism_cli.services.prepare import TrainRequest
 from prism_cli.services.train import train
 
-CHOICES = ("auto", "none")
+CHOICES = ("auto", "whole", "none")
+SOURCES = {"auto": "auto", "whole": "files", "none": "none"}
 REFERENCES, UNSEEN, EACH = 5, 4, 2  # grounds of each kind, pictures drawn on each of the latter
 TIMES = 6  # of each reference, in the fixed batch
 PICTURES = 2000  # for the thresholds
@@ -109,6 +113,8 @@ def learned(
         folder.mkdir()
         for k, picture in enumerate(photos):
             Image.fromarray(picture).save(folder / f"{k}.png")
+            if choice == "whole" and (said := worded(sure(scorer, picture[None])[0])):
+                (folder / f"{k}.txt").write_text(said, "utf-8")
         capped = {} if steps is None else {"tokens.steps": steps, "finetuning.steps": steps}
         archive = train(
             TrainRequest(
@@ -116,7 +122,7 @@ def learned(
                 name="zuzu",
                 base="mini",
                 seed=seed,
-                flags={"captions.source": choice, **capped},
+                flags={"captions.source": SOURCES[choice], **capped},
             )
         )
         captions = tuple(photo.caption for photo in read_manifest(archive.path).photos)
@@ -182,7 +188,8 @@ def key_of(concept: int, seed: int, choice: str) -> str:
 def report(runs: Mapping[str, Finding], count: int, seeds: int) -> None:
     """Print a table of each measure, a concept's seeds taken as one."""
     print(f"\n{count} concepts, {seeds} seeds\n")
-    print("| | captions | none | difference |\n| --- | --- | --- | --- |")
+    print("| | " + " | ".join((*CHOICES, *(f"{c}, less none" for c in CHOICES[:-1]))) + " |")
+    print("| --- " * 2 * len(CHOICES) + "|")
     for measure in MEASURES:
         means = {
             choice: [
@@ -191,11 +198,10 @@ def report(runs: Mapping[str, Finding], count: int, seeds: int) -> None:
             ]
             for choice in CHOICES
         }
-        difference = [a - b for a, b in zip(means["auto"], means["none"], strict=True)]
-        cells = (
-            *(with_interval(values, ".3f") for values in means.values()),
-            with_interval(difference, "+.3f"),
-        )
+        cells = [with_interval(values, ".3f") for values in means.values()]
+        for choice in CHOICES[:-1]:
+            pairs = zip(means[choice], means["none"], strict=True)
+            cells.append(with_interval([one - bare for one, bare in pairs], "+.3f"))
         print(f"| {measure} | {' | '.join(cells)} |")
 
 
