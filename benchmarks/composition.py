@@ -72,6 +72,7 @@ KEPT = 0.85  # of the likeness above its floor, in a composition
 PRESENT = 0.8  # of draws with both concepts
 RECOGNISED = 0.7  # of draws of a new noun
 SEED = 1000  # of every picture; the transfer picks its weight on seeds from 0
+SHOWN = 4  # pictures in a column of a grid
 WON = 0.8  # of draws in which the true cloth wins
 
 HAND = "-hand"  # behind a set's name: the concept that is its style
@@ -148,10 +149,11 @@ class Bench:
         return shown
 
     def keep(self, name: str, columns: Mapping[str, Sequence[Image.Image]]) -> None:
-        """A grid for the eye."""
+        """A grid for the eye, of the first few of each column."""
         folder = self.args.work / "grids"
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / f"{name}.png", png(grid(columns, tile=96)))
+        first = {title: pictures[:SHOWN] for title, pictures in columns.items()}
+        write_whole(folder / f"{name}.png", png(grid(first, tile=96)))
 
     # -- the truth
 
