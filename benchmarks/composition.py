@@ -408,10 +408,10 @@ def compositions(
 ) -> Iterator[str]:
     """A line for each kind of pair and method."""
     yield (
-        f"| | method | alone | composed | the true picture | cells that keep {KEPT:.0%} | "
+        f"| | method | floor | alone | composed | the true picture | cells that keep {KEPT:.0%} | "
         f"both present (aim {PRESENT:.0%}) | in true pictures |"
     )
-    yield "| --- " * 8 + "|"
+    yield "| --- " * 9 + "|"
     for method in METHODS:
         rows = [(pair, found[f"beside {' '.join(pair)} {method}"]) for pair in beside]
         cells = [
@@ -438,6 +438,7 @@ def compositions(
 def line(what: str, method: str, cells: Sequence[Cell], rows: Sequence[Finding]) -> str:
     """One of the table."""
     columns = (
+        by_concept(cells, lambda cell: cell.alone["floor"]),
         by_concept(cells, lambda cell: cell.alone["likeness"]),
         by_concept(cells, lambda cell: cell.composed),
         by_concept(cells, lambda cell: cell.true),

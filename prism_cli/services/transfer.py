@@ -40,7 +40,7 @@ from prism_cli.services.studio import Shot, draw_shots, open_base, plan_of
 
 STAGE = "transfer"
 TEMPLATE = "a photo of * {noun}"  # supplement, Fig. 13: "A photo of [target] box"
-WEIGHTS = (0.4, 0.7, 1.0)
+WEIGHTS = (0.2, 0.4, 0.7, 1.0)
 _MOST = 400  # pictures of one transfer
 
 
