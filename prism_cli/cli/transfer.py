@@ -29,7 +29,7 @@ def transfer_command(
     weights: Annotated[
         str,
         typer.Option(metavar="W,W", help="Of the LoRA: less for the noun, more for the concept."),
-    ] = "0.4,0.7,1",
+    ] = "0.2,0.4,0.7,1",
     count: Annotated[
         int, typer.Option("--count", "-n", min=1, max=100, help="Pictures of each, a seed each.")
     ] = 3,
