@@ -4,7 +4,7 @@
 
 Times a step of both stages on the practice base, in processes of their own, since OpenMP reads its
 settings when it starts. Prints milliseconds a step, the median over rounds and their range, for
-threads that sleep at once, that spin for a moment first as `prism` has it, and that only spin.
+threads that sleep at once and for those that spin for a moment first, as `prism` has it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from typing import Any
 POLICIES = {
     "sleep at once": {"OMP_WAIT_POLICY": "passive"},
     "spin for a moment (prism)": {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "2000"},
-    "spin": {"OMP_WAIT_POLICY": "active"},
 }
 STEPS = 10
 PHOTOS = 5

@@ -92,7 +92,7 @@ def test_transferring(golden: Golden) -> None:
 
     assert document["picked"] == 1.0 and len(document["scores"]) == 1
     plan = json.loads(dry.stdout)["plan"]
-    assert plan["pictures"] == 18 and len(plan["paths"]) == 3
+    assert plan["pictures"] == 24 and len(plan["paths"]) == 4
 
 
 def test_per_token_is_typed() -> None:
