@@ -6,11 +6,11 @@
 A concept is a drawing of a set that neither the base nor its scorer ever saw, on five different
 grounds. It is learned as a user would learn it, once with each choice and seed, and drawn on four
 grounds that no reference has. Each run is a line of --out as soon as it is done, and is never done
-again; `--part 1/2` and `--part 2/2` are two processes that share the work. Printed, for each choice
-and for the difference, as a mean with a 95 % interval over concepts (bootstrap):
+again; `--part 1/2` and `--part 2/2` are two processes that share the work.
 
 The choices: "auto" are the base's own captions, which leave out what most photos share; "whole" say
-that too, as the supplement's do (section 10); "none" is "a photo" for each. And the measures:
+that too, as the supplement's do (section 10); "none" is "a photo" for each. Printed, for each
+choice and for its difference to none, as a mean with a 95 % interval over concepts (bootstrap):
 
 - fidelity: likeness (cosine) of the drawn designs to the references' mean design; higher is better.
 - leakage: the chance that the scorer gives to a ground of the references; lower is better.
