@@ -39,7 +39,7 @@ from numpy.random import Generator
 from PIL import Image
 
 from benchmarks.interval import with_interval
-from benchmarks.results import Finding, Results, add_part, part_of
+from benchmarks.results import Finding, Results, add_part
 from mini.artwork import HELD_OUT
 from mini.scorer import labels
 from mini.world import Ground, Picture, Thing, World, some_ground
@@ -247,15 +247,15 @@ def main() -> None:
         return
     settings = {"base": entry.revision, "recipe": entry.recipe.flat(), "steps": args.steps}
     results = Results(args.out, settings)
-    every = list(enumerate(concepts(world, args.concepts)))
-    cells = list(product(every, range(args.seeds), CHOICES))
-    for (k, concept), seed, choice in part_of(cells, args.part):
+    jobs = {}
+    for k, concept in enumerate(concepts(world, args.concepts)):
         photos = references(world, concept, np.random.default_rng(k))
-        results.once(
-            key_of(k, seed, choice),
-            partial(learned, concept, photos, choice, seed, scorer, args.steps),
-        )
-    if all(key_of(k, seed, choice) in results.found for (k, _), seed, choice in cells):
+        for seed, choice in product(range(args.seeds), CHOICES):
+            jobs[key_of(k, seed, choice)] = partial(
+                learned, concept, photos, choice, seed, scorer, args.steps
+            )
+    results.find(jobs, args.part)
+    if jobs.keys() <= results.found.keys():
         report(results.found, args.concepts, args.seeds)
 
 

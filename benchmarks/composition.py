@@ -45,7 +45,7 @@ from torch import Tensor
 
 from benchmarks.interval import with_interval
 from benchmarks.peers.concepts import STYLE_SETS, WORN, Concept, concepts
-from benchmarks.results import Finding, Results, add_part, part_of
+from benchmarks.results import Finding, Results, add_part
 from mini.vocabulary import STYLES
 from mini.world import Ground, Picture, Thing, World
 from prism_cli import paths
@@ -497,11 +497,6 @@ def clothes(found: Mapping[str, Finding], names: Sequence[str]) -> Iterator[str]
     )
 
 
-def _do(results: Results, jobs: Mapping[str, Callable[[], Finding]], part: str) -> None:
-    for key, make in part_of(list(jobs.items()), part):
-        results.once(key, make)
-
-
 def main() -> None:
     """Learn, compose, move; what is known already is not done again."""
     args = arguments()
@@ -522,7 +517,7 @@ def main() -> None:
     lessons = {
         f"train {name}": partial(bench.learn, name, concept) for name, concept in learned.items()
     }
-    _do(results, lessons, args.part)
+    results.find(lessons, args.part)
     if lessons.keys() - results.found.keys():
         print("the other parts are still learning; then run this once more")
         return
@@ -538,7 +533,7 @@ def main() -> None:
             looks[f"styled {noun} {style} {method}"] = partial(bench.styled, noun, style, method)
     looks |= {f"moved {noun}": partial(bench.moved, noun) for noun in moved}
     looks |= {f"worn {name}": partial(bench.worn_by, name) for name in bench.worn}
-    _do(results, looks, args.part)
+    results.find(looks, args.part)
     if looks.keys() - results.found.keys():
         return
     for lines in (

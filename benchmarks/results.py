@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,6 +40,11 @@ class Results:
             self._append({key: found})
             print(key, json.dumps(found), flush=True)
         return self.found[key]
+
+    def find(self, jobs: Mapping[str, Callable[[], Finding]], part: str) -> None:
+        """Do the jobs of a part that are not done yet."""
+        for key, make in part_of(list(jobs.items()), part):
+            self.once(key, make)
 
     def _append(self, record: Finding) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

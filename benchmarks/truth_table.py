@@ -38,7 +38,7 @@ from benchmarks.peers.budget import Updates
 from benchmarks.peers.concepts import Concept, concepts
 from benchmarks.peers.judging import Judge
 from benchmarks.peers.learners import COSTS, LEARNERS, Learned, Lesson
-from benchmarks.results import WHOLE, Finding, Results, add_part, part_of
+from benchmarks.results import WHOLE, Finding, Results, add_part
 from mini import training
 from mini.imagenet import efficientnet
 from mini.world import World
@@ -275,11 +275,11 @@ def main() -> None:
         costs = results.once(COSTS_KEY, lambda: bench.costs(chosen[0]))
     if args.costs:
         return
-    for learner, concept, seed in part_of(list(cells(chosen, args.only, args.seeds)), args.part):
-        results.once(
-            f"{learner}, {concept.name}, seed {seed}",
-            partial(bench.run, learner, concept, seed, costs),
-        )
+    jobs = {
+        f"{learner}, {concept.name}, seed {seed}": partial(bench.run, learner, concept, seed, costs)
+        for learner, concept, seed in cells(chosen, args.only, args.seeds)
+    }
+    results.find(jobs, args.part)
     known = {concept.name for concept in chosen}
     rows = [row for key, row in results.found.items() if key != COSTS_KEY]
     mine = [row for row in rows if row["concept"] in known and row["seed"] < args.seeds]

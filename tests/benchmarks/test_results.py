@@ -49,3 +49,11 @@ def test_the_parts_are_the_whole() -> None:
     assert part_of(every, "1/1") == every
     with pytest.raises(SystemExit):
         part_of(every, "0/3")
+
+
+def test_a_part_does_its_jobs_and_no_other(tmp_path: Path) -> None:
+    results = Results(tmp_path / "found.jsonl", SETTINGS)
+    results.once("a", lambda: {"x": 1})
+    results.find({"a": never, "b": never, "c": lambda: {"x": 3}}, "1/2")
+
+    assert results.found == {"a": {"x": 1}, "c": {"x": 3}}
