@@ -282,7 +282,7 @@ class Bench:
         for other in nouns:
             shown = self.pictures(f"a photo of [{noun}:{result.picked:g}] {other}")
             plain = self.pictures(f"a photo of a {other}")
-            real = self.drawn([Thing(noun=other, set=hand) for hand in STYLES])
+            real = self.drawn([Thing(noun=other, set=hand) for hand in self.world.hands(other)])
             designs, alone = self.judge.designs(shown), self.judge.designs(plain)
             cells[other] = {
                 "recognised": fmean(self.named(shown, other)),
@@ -312,8 +312,9 @@ class Bench:
         """A pattern or palette on other nouns: whether the true picture is the likest of all."""
         cells, columns = {}, {}
         for noun in NOUNS[: self.args.nouns]:
+            hands = self.world.hands(noun)
             clothed = {
-                other: self.truths(_clothed(noun, STYLES, cloth))
+                other: self.truths(_clothed(noun, hands, cloth))
                 for other, cloth in {**self.cloths, "plain": (None, None)}.items()
             }
             shown = self.pictures(f"a photo of [{name}] {noun}")
@@ -332,7 +333,7 @@ class Bench:
                 "floor": likeness(icons, clothed[name]),
                 "ceiling": likeness(sets[", real"], clothed[name]),
             }
-            columns[noun] = [*self.drawn(_clothed(noun, STYLES, self.cloths[name]))[:1], *shown]
+            columns[noun] = [*self.drawn(_clothed(noun, hands, self.cloths[name]))[:1], *shown]
         self.keep(f"worn-{name}", columns)
         return {"cells": cells}
 

@@ -25,7 +25,7 @@ from transformers import CLIPTokenizer
 from mini import training
 from mini.artwork import CODE_POINTS, folder_of
 from mini.tokenizer import tokenizer
-from mini.train_diffusion import Base, Batch, batches, scheduler, text_encoder, unet
+from mini.train_diffusion import Base, Batch, Shards, batches, scheduler, text_encoder, unet
 from mini.world import World
 
 NOUNS = 10
@@ -169,19 +169,12 @@ class Bench:
         base = Base(text_encoder(self.tokens), variant.net())
         base.unet.to(memory_format=torch.channels_last)
         levels = variant.noise().alphas_cumprod
-        share = 0.0
+        share, plain = 0.0, torch.tensor(variant.plain)
         optimizers = variant.optimizers(base, variant.lr)
         full = [group["lr"] for each in optimizers for group in each.param_groups]
         average = training.Average(0.99)
-        source = batches(
-            self.world,
-            self.vae,
-            self.tokens,
-            batch=variant.batch,
-            seed=seed,
-            where=CPU,
-            plain=lambda: variant.plain if share < 0.5 else 0.0,
-        )
+        drawn = training.Drawn(Shards(self.world, self.tokens), seed, plain)
+        source = batches(drawn, self.vae, variant.batch, CPU)
         call = torch.compile(base) if variant.compiled else base
         next(source)  # the first shard is drawn before the clock starts
         began, step, pictures = time.monotonic(), 0, 0
@@ -189,6 +182,7 @@ class Bench:
             groups = [group for each in optimizers for group in each.param_groups]
             for group, lr in zip(groups, full, strict=True):  # warm up, fall over the second half
                 group["lr"] = lr * min((step + 1) / 100, 2 - 2 * share, 1.0)
+            plain.fill_(variant.plain if share < 0.5 else 0.0)
             batch = next(source)
             t = (variant.times(torch.rand(len(batch.z_0))) * 1000).long().clamp(0, 999)
             with training.half(CPU):
@@ -231,7 +225,8 @@ def main() -> None:
     vae = AutoencoderTiny.from_pretrained(args.work / "vae")
     world = World(args.artwork / "icons.npz")
     world.words = {name: words[:NOUNS] for name, words in world.words.items()}
-    unseen = next(batches(world, vae, tokens, batch=1024, seed=999, where=CPU, plain=lambda: 1.0))
+    drawn = training.Drawn(Shards(world, tokens), 999, torch.tensor(1.0))
+    unseen = next(batches(drawn, vae, 1024, CPU))
     bench = Bench(world, vae, tokens, args.seconds, args.pictures, unseen)
     print(f"{'':34}" + "".join(f"{f'snr {snr:+.0f}':>9}" for snr in LOG_SNR) + "   pictures/s")
     for name in args.only:

@@ -7,7 +7,8 @@ torch's own takes matrices only, and most of a UNet is convolutions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -17,31 +18,31 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic (Jordan et al.)
 WIDE = 3  # columns a row, from which the iteration is faster on the square of the matrix
 
 
-def orthogonal(matrix: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
-    """A matrix (m, n) with all its singular values brought near 1, in `dtype`.
+def orthogonal(matrices: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
+    """Matrices (..., m, n) with all their singular values brought near 1, in `dtype`.
 
     steps: of the Newton-Schulz iteration.
     """
-    x = matrix.to(dtype)
-    x = x / (x.norm() + 1e-7)
-    m, n = x.shape
+    x = matrices.to(dtype)
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    m, n = x.shape[-2:]
     if m > n:
-        return _wide_or_square(x.T, steps).T
+        return _wide_or_square(x.mT, steps).mT
     return _wide_or_square(x, steps)
 
 
 def _wide_or_square(x: Tensor, steps: int) -> Tensor:
-    """x (m, n) with m <= n: every step is x <- p(x x^T) x, p of second degree.
+    """x (..., m, n) with m <= n: every step is x <- p(x x^T) x, p of second degree.
 
     A wide x is not touched until the end: its square (m, m) is all that a step needs, and the
     p of all steps, which commute, are gathered into one factor.
     """
-    m, n = x.shape
+    m, n = x.shape[-2:]
     if n < WIDE * m:
         for _ in range(steps):
-            x = _polynomial(x @ x.T) @ x
+            x = _polynomial(x @ x.mT) @ x
         return x
-    square = x @ x.T
+    square = x @ x.mT
     factor = p = _polynomial(square)
     for _ in range(steps - 1):
         square = p @ square @ p
@@ -52,8 +53,8 @@ def _wide_or_square(x: Tensor, steps: int) -> Tensor:
 
 def _polynomial(square: Tensor) -> Tensor:
     a, b, c = COEFFICIENTS
-    p = torch.addmm(square, square, square, beta=b, alpha=c)
-    p.diagonal().add_(a)
+    p = c * (square @ square) + b * square
+    p.diagonal(dim1=-2, dim2=-1).add_(a)
     return p
 
 
@@ -73,7 +74,7 @@ class Muon(Optimizer):
     """
 
     def __init__(
-        self, params: Iterable[Tensor], lr: float, *, momentum: float = 0.95,
+        self, params: Iterable[Tensor], lr: float | Tensor, *, momentum: float = 0.95,
         weight_decay: float = 0.01, steps: int = 3, dtype: torch.dtype = torch.bfloat16,
     ) -> None:  # fmt: skip
         super().__init__(params, {"lr": lr})
@@ -83,19 +84,29 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:
-        """One update, with Nesterov's momentum."""
+        """One update, with Nesterov's momentum; matrices of one shape are stacked for it."""
         for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                weight = _in_memory_order(p, p).view(len(p), -1)
-                gradient = _in_memory_order(p, p.grad).flatten(1)
-                state = self.state[p]
-                if not state:
-                    state["velocity"] = torch.zeros_like(gradient)
-                state["velocity"].mul_(self.momentum).add_(gradient)
-                ahead = gradient.add(state["velocity"], alpha=self.momentum)
-                change = orthogonal(ahead, self.steps, self.dtype).to(p.dtype)
-                scale = 0.2 * max(change.shape) ** 0.5  # an AdamW update's root mean square
-                weight.mul_(1 - group["lr"] * self.weight_decay)
-                weight.add_(change, alpha=-group["lr"] * scale)
+            moved = [p for p in group["params"] if p.grad is not None]
+            weights = [_in_memory_order(p, p).view(len(p), -1) for p in moved]
+            gradients = [_in_memory_order(p, p.grad).flatten(1) for p in moved]
+            for p, gradient in zip(moved, gradients, strict=True):
+                if not self.state[p]:
+                    self.state[p]["velocity"] = torch.zeros_like(gradient)
+            velocities = [self.state[p]["velocity"] for p in moved]
+            torch._foreach_mul_(velocities, self.momentum)
+            torch._foreach_add_(velocities, gradients)
+            ahead = torch._foreach_add(gradients, velocities, alpha=self.momentum)
+            torch._foreach_mul_(weights, 1 - group["lr"] * self.weight_decay)
+            for same in _by_shape(ahead):
+                stacked = torch.stack([ahead[k] for k in same])
+                change = orthogonal(stacked, self.steps, self.dtype).to(stacked.dtype)
+                scale = 0.2 * max(change.shape[-2:]) ** 0.5  # AdamW's root mean square
+                torch._foreach_sub_([weights[k] for k in same], list(group["lr"] * scale * change))
+
+
+def _by_shape(matrices: Sequence[Tensor]) -> Iterable[list[int]]:
+    """The places of the matrices of each shape."""
+    places: dict[torch.Size, list[int]] = defaultdict(list)
+    for k, matrix in enumerate(matrices):
+        places[matrix.shape].append(k)
+    return places.values()

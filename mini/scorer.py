@@ -25,10 +25,10 @@ from mini.vocabulary import (
     PATTERNS,
     SCENES,
     SIZES,
-    STYLES,
+    STYLE_WORDS,
     TEXTURES,
 )
-from mini.world import Ground, Picture, article
+from mini.world import Ground, Picture, article, style_word
 from prism_cli.encoders.scorer import EMBEDDING, PLAIN, Texts
 
 
@@ -45,7 +45,7 @@ def _grounds() -> dict[str, Ground]:
 GROUNDS = _grounds()
 TEXTS: Texts = {
     "noun": {noun.word: article(noun.word) for noun in NOUNS},
-    "style": {style: f"a {style} drawing" for style in STYLES},
+    "style": {words[0]: f"a {words[0]} drawing" for words in STYLE_WORDS.values()},
     "colour": {PLAIN: "something painted", **{word: f"something {word}" for word in COLOURS}},
     "pattern": {PLAIN: "nothing on it", **{word: f"something {word}" for word in PATTERNS}},
     "size": {word: f"something {word}" for word in SIZES},
@@ -62,7 +62,7 @@ def labels(picture: Picture) -> dict[str, int]:
         raise ValueError("a picture of nothing has no labels")
     words = {
         "noun": thing.noun,
-        "style": thing.set if thing.pattern is None else "",
+        "style": (style_word(thing) if thing.pattern is None else None) or "",
         "colour": thing.colour or (PLAIN if thing.pattern is None else ""),
         "pattern": thing.pattern or PLAIN,
         "size": picture.size,

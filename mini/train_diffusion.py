@@ -11,13 +11,15 @@ costs a sixth of a step.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderTiny, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from numpy.random import Generator
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -25,7 +27,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from mini import training
 from mini.artwork import CODE_POINTS, folder_of
 from mini.tokenizer import LENGTH, tokenizer
-from mini.world import Picture, World, caption, plain_caption
+from mini.world import World, caption, plain_caption
 
 WIDTH = 256  # of a token's state
 SHARD, VIEWS = 4096, 8
@@ -87,38 +89,50 @@ class Batch:
 
 
 @torch.no_grad()
-def encoded(vae: AutoencoderTiny, pictures: np.ndarray, where: torch.device) -> Tensor:
+def encoded(vae: AutoencoderTiny, pictures: Tensor, where: torch.device) -> Tensor:
     """The latents of (n, 64, 64, 3) uint8 pictures: (n, 8, 16, 16), on `where`."""
     latents = []
-    for part in np.array_split(pictures, max(1, len(pictures) // 256)):
-        x = torch.from_numpy(part).to(where).permute(0, 3, 1, 2).float() / 127.5 - 1
+    for part in pictures.to(where).split(256):
+        x = part.permute(0, 3, 1, 2).float() / 127.5 - 1
         with training.half(where):
             latents.append(vae.encode(x.contiguous(memory_format=torch.channels_last)).latents)
     return torch.cat(latents).float() * vae.config.scaling_factor
 
 
-def batches(
-    world: World, vae: AutoencoderTiny, tokens: CLIPTokenizer, *, batch: int, seed: int,
-    where: torch.device, plain: Callable[[], float] = lambda: 0.0,
-) -> Iterator[Batch]:  # fmt: skip
-    """The training's pictures, for ever.
+@dataclass
+class Shards:
+    """Draws pictures and words them."""
 
-    plain: the share that is plain, as in `World.sample`, and of captions that say everything.
-    """
-    rng = np.random.default_rng(seed)
-    while True:
-        described: list[Picture] = [world.sample(rng, plain=plain()) for _ in range(SHARD)]
-        latents = encoded(vae, np.stack([world.draw(each, rng) for each in described]), where)
-        for _ in range(VIEWS):
-            for chosen in np.array_split(rng.permutation(SHARD), SHARD // batch):
-                captions = [
-                    plain_caption(described[index])
-                    if rng.random() < plain()
-                    else caption(described[index], rng)
-                    for index in chosen
-                ]
-                ids = tokens(captions, padding="max_length", truncation=True, return_tensors="pt")
-                yield Batch(latents[torch.from_numpy(chosen).to(where)], ids.input_ids.to(where))
+    world: World
+    tokens: CLIPTokenizer
+
+    def __call__(self, rng: Generator, plain: float) -> tuple[Tensor, Tensor]:
+        """Pictures (SHARD, 64, 64, 3) uint8, and tokens of their captions (VIEWS, SHARD, LENGTH).
+
+        plain: the share that is plain, as in `World.sample`, and of captions that say everything.
+        """
+        described = [self.world.sample(rng, plain=plain) for _ in range(SHARD)]
+        pictures = [torch.from_numpy(self.world.draw(each, rng)) for each in described]
+        captions = [
+            plain_caption(each) if rng.random() < plain else caption(each, rng)
+            for _ in range(VIEWS)
+            for each in described
+        ]
+        ids = self.tokens(captions, padding="max_length", truncation=True, return_tensors="pt")
+        return torch.stack(pictures), ids.input_ids.view(VIEWS, SHARD, LENGTH)
+
+
+def batches(
+    shards: Iterable[tuple[Tensor, Tensor]], vae: AutoencoderTiny, batch: int,
+    where: torch.device,
+) -> Iterator[Batch]:  # fmt: skip
+    """The shards' pictures on `where`, as often as they have captions, in an order of their own."""
+    for pictures, captions in shards:
+        latents, ids = encoded(vae, pictures, where), captions.to(where)
+        for view in ids:
+            order = torch.randperm(len(latents), device=where)
+            for chosen in order[: len(order) // batch * batch].split(batch):
+                yield Batch(latents[chosen], view[chosen])
 
 
 def plain_share(done: float) -> float:
@@ -173,23 +187,29 @@ def main() -> None:
     )  # fmt: skip
     vae = AutoencoderTiny.from_pretrained(args.work / "vae").to(where)
     world = World(args.artwork / "icons.npz")
-    source = batches(
-        world, vae, tokens, batch=args.batch, seed=args.seed + run.step, where=where,
-        plain=lambda: plain_share(run.step / args.steps),
-    )  # fmt: skip
-    losses: list[float] = []
+    plain = torch.tensor(plain_share(run.done)).share_memory_()
+    drawn = training.Drawn(Shards(world, tokens), args.seed + run.step, plain)
+    source = batches(drawn.loaded(training.workers(where)), vae, args.batch, where)
+
+    def update(z_0: Tensor, captions: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+        with training.half(where):
+            loss = v_loss(base, levels, Batch(z_0, captions), t, eps)
+        run.update(loss)
+        return loss.detach()
+
+    step = training.Recorded(update) if where.type == "cuda" else update
+    losses: list[Tensor] = []  # not read as they come: a GPU would be waited for
 
     def report() -> str:
-        recent, losses[:] = sum(losses) / max(len(losses), 1), []
+        recent = torch.stack(losses).mean().item() if losses else math.nan
+        losses.clear()
         return f"v {recent:.4f}"
 
     for _ in run.steps_left(report):
+        plain.fill_(plain_share(run.done))
         batch = next(source)
         t = torch.randint(0, 1000, (len(batch.z_0),), device=where)
-        with training.half(where):
-            loss = v_loss(base, levels, batch, t, torch.randn_like(batch.z_0))
-        run.update(loss)
-        losses.append(loss.item())
+        losses.append(step(batch.z_0, batch.tokens, t, torch.randn_like(batch.z_0)))
 
     trained = run.averaged()
     pipeline = StableDiffusionPipeline(

@@ -11,8 +11,7 @@ shipped weights.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mini import training
-from mini.artwork import CODE_POINTS, SEEN, folder_of
+from mini.artwork import CODE_POINTS, folder_of
 from mini.imagenet import mobilenet
 from mini.scorer import TEXTS, labels, untrained
 from mini.tokenizer import tokenizer
@@ -49,7 +48,7 @@ def viewed(
     truth = labels(picture)
     if easy or rng.random() > PAIRS:
         return world.draw(picture, rng), truth
-    other = world.sample(rng, SEEN).thing
+    other = world.sample(rng).thing
     if other is None:
         return world.draw(picture, rng), truth
     side = str(rng.choice(("left", "right")))
@@ -58,35 +57,37 @@ def viewed(
     return half(world.draw(both, rng)[None], side)[0], truth | {"size": -100, "ground": -100}
 
 
-def batches(
-    world: World, batch: int, seed: int, plain: Callable[[], float]
-) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-    """Pictures (batch, 3, 64, 64) in fours, two designs of a noun, each twice; and their labels.
+@dataclass
+class Views:
+    """Draws a batch of designs, and labels it."""
 
-    plain: the share of easy pictures, and of things in their own colours.
-    """
-    rng = np.random.default_rng(seed)
-    while True:
+    world: World
+    batch: int
+
+    def __call__(self, rng: Generator, plain: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """Pictures (batch, 3, 64, 64) in fours, two designs of a noun, each twice; their labels.
+
+        plain: the share of easy pictures, and of things in their own colours.
+        """
+        world = self.world
         drawn, truth = [], []
-        while len(drawn) < batch:
-            thing = world.sample(rng, SEEN).thing
+        while len(drawn) < self.batch:
+            thing = world.sample(rng).thing
             if thing is None:
                 continue
-            if rng.random() < plain():
+            if rng.random() < plain:
                 thing = replace(thing, colour=None, pattern=None)
             others = [
                 name
-                for name in SEEN
-                if name != thing.set
-                and thing.noun in world.words[name]
-                and not held_out_cell(thing.noun, name)
+                for name in world.hands(thing.noun)
+                if name != thing.set and not held_out_cell(thing.noun, name)
             ]
             for which in (thing, replace(thing, set=str(rng.choice(others)))):
                 for _ in range(2):
-                    picture, right = viewed(world, which, rng, plain())
+                    picture, right = viewed(world, which, rng, plain)
                     drawn.append(picture)
                     truth.append(right)
-        yield (
+        return (
             pixels(np.stack(drawn)),
             {name: torch.tensor([right[name] for right in truth]) for name in TEXTS},
         )
@@ -97,13 +98,16 @@ def disturbed(x: Tensor, share: float) -> Tensor:
 
     A judge of drawn pictures must read what is a little off.
     """
-    n = len(x)
-    strength = (torch.rand(n) < share).float()
-    angle = strength * (torch.rand(n) - 0.5) * 0.5
-    scale = 1 + strength * (torch.rand(n) - 0.5) * 0.3
-    mirror = torch.where(torch.rand(n) < 0.5, -1.0, 1.0)
+
+    def random(*size: int) -> Tensor:
+        return torch.rand(*size, len(x), device=x.device)
+
+    strength = (random() < share).float()
+    angle = strength * (random() - 0.5) * 0.5
+    scale = 1 + strength * (random() - 0.5) * 0.3
+    mirror = torch.where(random() < 0.5, -1.0, 1.0)
     cos, sin = scale * angle.cos(), scale * angle.sin()
-    shift = 0.25 * strength * (torch.rand(2, n) - 0.5)  # of half the side
+    shift = 0.25 * strength * (random(2) - 0.5)  # of half the side
     turn = torch.stack(
         [
             torch.stack([mirror * cos, -sin, shift[0]], -1),
@@ -114,7 +118,7 @@ def disturbed(x: Tensor, share: float) -> Tensor:
     grid = functional.affine_grid(turn, list(x.shape), align_corners=False)
     x = functional.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
     soft = functional.avg_pool2d(functional.pad(x, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    x = x.lerp(soft, (strength * torch.rand(n))[:, None, None, None])
+    x = x.lerp(soft, (strength * random())[:, None, None, None])
     return (x + 0.04 * strength[:, None, None, None] * torch.randn_like(x)).clamp(0, 1)
 
 
@@ -145,25 +149,29 @@ def main() -> None:
 
     def plain() -> float:
         """Large things on one colour first: so a design is learned before it is looked for."""
-        done = 1.0 if args.start is not None else run.step / args.steps
+        done = 1.0 if args.start is not None else run.done
         return float(np.interp(done, (0.15, 0.4), (0.9, 0.1)))
 
-    source = batches(world, args.batch, args.seed + run.step, plain)
-    right: dict[str, float] = {}
+    share = torch.tensor(plain()).share_memory_()
+    drawn = training.Drawn(Views(world, args.batch), args.seed + run.step, share)
+    source = iter(drawn.loaded(training.workers(where)))
+    right: dict[str, Tensor] = {}
 
     def report() -> str:
-        return "  ".join(f"{name} {share:.2f}" for name, share in right.items())
+        return "  ".join(f"{name} {hits:.2f}" for name, hits in right.items())
 
     for _ in run.steps_left(report):
-        x, truth = next(source)
+        share.fill_(plain())
+        pictures, truth = next(source)
+        x = disturbed(pictures.to(where), 0.5 * (1 - plain()))
         with training.half(where):
-            seen = scorer.see(disturbed(x, 0.5 * (1 - plain())).to(where))
+            seen = scorer.see(x)
             logits = scorer.logits(seen)
         loss = same_design(seen)
         for name, scores in logits.items():
             answer = truth[name].to(where)
             loss = loss + functional.cross_entropy(scores.float(), answer)
-            hits = (scores.argmax(-1) == answer)[answer >= 0].float().mean().item()
+            hits = (scores.argmax(-1) == answer).float().sum() / (answer >= 0).sum().clamp(min=1)
             right[name] = 0.95 * right.get(name, hits) + 0.05 * hits
         run.update(loss)
 

@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import transformers
+from numpy.random import Generator
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from mini.muon import Muon
 
 SAVE_EVERY = 300.0  # seconds
+T = TypeVar("T")
 
 
 transformers.logging.set_verbosity_error()  # it wants torchvision, which nothing here does
@@ -36,7 +40,10 @@ def arguments(about: str, **defaults: Any) -> argparse.ArgumentParser:
     parser.add_argument("--artwork", type=Path, default=Path("artwork"))
     parser.add_argument("--work", type=Path, default=Path("artwork/work"), help="checkpoints")
     parser.add_argument("--minutes", type=float, default=30.0, help="of this run")
-    parser.add_argument("--steps", type=int, help="of the whole training: the schedule's end")
+    parser.add_argument(
+        "--steps", type=int,
+        help="of the whole training, by which the rate falls; 0: by the minutes of this one run",
+    )  # fmt: skip
     parser.add_argument("--batch", type=int)
     parser.add_argument("--lr", type=float)
     parser.add_argument("--seed", type=int, default=0)
@@ -54,6 +61,32 @@ def device() -> torch.device:
     return torch.device("cpu")
 
 
+def workers(where: torch.device) -> int:
+    """The processes that draw for a training: on a CPU none, since it needs every core itself."""
+    return max(1, (os.cpu_count() or 1) - 2) if where.type == "cuda" else 0
+
+
+class Drawn(IterableDataset[T]):
+    """What `draw` makes of a generator, for ever; in every worker from another seed.
+
+    draw: is given how plain pictures should be too, by `plain`, a shared tensor of one number
+    that the training may change while its workers draw.
+    """
+
+    def __init__(self, draw: Callable[[Generator, float], T], seed: int, plain: Tensor) -> None:
+        self.draw, self.seed, self.plain = draw, seed, plain
+
+    def __iter__(self) -> Iterator[T]:
+        worker = get_worker_info()
+        rng = np.random.default_rng((self.seed, worker.id if worker else 0))
+        while True:
+            yield self.draw(rng, self.plain.item())
+
+    def loaded(self, workers: int) -> Iterable[T]:
+        """The same, drawn ahead by as many processes."""
+        return DataLoader(self, batch_size=None, num_workers=workers)
+
+
 def half(where: torch.device) -> torch.autocast:
     """bf16 where it is fast; on other CPUs it is ten times slower than fp32."""
     return torch.autocast(where.type, torch.bfloat16, enabled=half_is_fast(where))
@@ -64,11 +97,14 @@ def half_is_fast(where: torch.device) -> bool:
     return where.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
 
 
-def rate(step: int, steps: int, warmup: int = 200) -> float:
-    """A linear rise, a plateau, and a cosine fall over the last 40 %, to a hundredth."""
+def rate(step: int, done: float, warmup: int = 200) -> float:
+    """A linear rise, a plateau, and a cosine fall over the last 40 %, to a hundredth.
+
+    done: the share of the training that is over, in [0, 1].
+    """
     if step < warmup:
         return (step + 1) / warmup
-    fall = (step - 0.6 * steps) / (0.4 * steps)
+    fall = (done - 0.6) / 0.4
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(max(fall, 0.0), 1.0)))
 
 
@@ -83,12 +119,44 @@ class Average:
     def update(self, module: nn.Module, step: int) -> None:
         """Follow the parameters after `step` steps."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        for name, parameter in module.named_parameters():
-            kept = self.values.get(name)
-            if kept is None:
-                self.values[name] = parameter.detach().clone()
-            else:
-                kept.lerp_(parameter, 1 - decay)
+        parameters = dict(module.named_parameters())
+        if not self.values:
+            self.values = {name: each.detach().clone() for name, each in parameters.items()}
+        kept = [self.values[name] for name in parameters]
+        torch._foreach_lerp_(kept, list(parameters.values()), 1 - decay)
+
+
+class Recorded:
+    """A step that a GPU does again from a recording: launching small nets takes longer than them.
+
+    step: takes and gives tensors of shapes that never change, and reads nothing from the device.
+    """
+
+    def __init__(self, step: Callable[..., Tensor]) -> None:
+        self._step = step
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        if self._graph is None:
+            self._inputs = [each.clone() for each in inputs]
+            self._graph = self._record()
+        for place, each in zip(self._inputs, inputs, strict=True):
+            place.copy_(each)
+        self._graph.replay()
+        return self._out.clone()
+
+    def _record(self) -> torch.cuda.CUDAGraph:
+        """Record the step, after three that are done: they make what is kept between steps."""
+        beside = torch.cuda.Stream()
+        beside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(beside):
+            for _ in range(3):
+                self._step(*self._inputs)
+        torch.cuda.current_stream().wait_stream(beside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._out = self._step(*self._inputs)
+        return graph
 
 
 def adamw(module: nn.Module, lr: float, weight_decay: float = 0.01) -> list[Optimizer]:
@@ -108,21 +176,34 @@ def muon(module: nn.Module, lr: float, weight_decay: float = 0.01) -> list[Optim
         if p.ndim > 1 and not any(end in name for end in ("embedding", "conv_in", "conv_out"))
     }
     rest = [p for name, p in module.named_parameters() if name not in within]
-    dtype = torch.bfloat16 if half_is_fast(next(module.parameters()).device) else torch.float32
+    where = next(module.parameters()).device
+    dtype = torch.bfloat16 if half_is_fast(where) else torch.float32
     return [
         _adamw(rest, lr, weight_decay),
-        Muon(within.values(), 3 * lr, weight_decay=weight_decay, dtype=dtype),
-    ]
+        Muon(
+            within.values(), _movable(3 * lr, where), weight_decay=weight_decay, dtype=dtype
+        ),
+    ]  # fmt: skip
 
 
 def _adamw(params: Iterable[Tensor], lr: float, weight_decay: float) -> Optimizer:
-    return torch.optim.AdamW(params, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay)
+    moved = list(params)
+    return torch.optim.AdamW(
+        moved, lr=_movable(lr, moved[0].device), betas=(0.9, 0.99), weight_decay=weight_decay,
+        capturable=moved[0].is_cuda,
+    )  # fmt: skip
+
+
+def _movable(lr: float, where: torch.device) -> float | Tensor:
+    """The rate; on a GPU in its memory, where a recorded step finds what it is now."""
+    return torch.tensor(lr, device=where) if where.type == "cuda" else lr
 
 
 class Run:
     """A training that can be left and taken up again.
 
     module: what is trained, by `optimizers`. path: the checkpoint; read when it is there.
+    steps: of the whole training; 0 for as many as `minutes` have room for.
     """
 
     def __init__(
@@ -131,39 +212,53 @@ class Run:
     ) -> None:  # fmt: skip
         self.module, self.optimizers, self.path, self.steps = module, optimizers, path, steps
         self.average = Average(decay)
-        self.schedules = [
-            torch.optim.lr_scheduler.LambdaLR(each, lambda step: rate(step, steps))
-            for each in optimizers
-        ]
         self.step, self.seconds = 0, 0.0
-        self._until = time.monotonic() + 60 * minutes
+        self._began, self._minutes = time.monotonic(), minutes
+        self._full = [[float(group["lr"]) for group in each.param_groups] for each in optimizers]
         if path.exists():
             state = torch.load(path, map_location=next(module.parameters()).device)
             module.load_state_dict(state["module"])
-            for each, saved in zip(self._moving(), state["moving"], strict=True):
+            for each, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 each.load_state_dict(saved)
             self.average.values = state["average"]
             self.step, self.seconds = state["step"], state["seconds"]
             print(f"going on from step {self.step}, after {self.seconds / 60:.0f} min")
 
-    def _moving(self) -> list[Optimizer | LRScheduler]:
-        return [*self.optimizers, *self.schedules]
+    @property
+    def done(self) -> float:
+        """The share of the training that is over, in [0, 1]."""
+        if self.steps:
+            return min(1.0, self.step / self.steps)
+        return min(1.0, (time.monotonic() - self._began) / (60 * self._minutes))
+
+    def _time_is_left(self) -> bool:
+        return time.monotonic() < self._began + 60 * self._minutes
 
     def update(self, loss: Tensor) -> None:
         """One step of every optimizer on `loss`."""
         self.module.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
-        for each in self._moving():
+        for each in self.optimizers:
             each.step()
-        self.average.update(self.module, self.step)
+
+    def _set_rates(self) -> None:
+        share = rate(self.step, self.done)
+        for optimizer, full in zip(self.optimizers, self._full, strict=True):
+            for group, lr in zip(optimizer.param_groups, full, strict=True):
+                if isinstance(group["lr"], Tensor):  # where a recorded step reads it
+                    group["lr"].fill_(share * lr)
+                else:
+                    group["lr"] = share * lr
 
     def steps_left(self, report: Callable[[], str], every: float = 30.0) -> Iterator[int]:
-        """The steps there are time for. `report`: a line to print now and then."""
+        """The steps there are time for, each of which is to `update`; `report`: a line to print."""
         began = said = saved = time.monotonic()
         before = self.seconds
-        while self.step < self.steps and time.monotonic() < self._until:
+        while (not self.steps or self.step < self.steps) and self._time_is_left():
+            self._set_rates()
             yield self.step
+            self.average.update(self.module, self.step)
             self.step += 1
             now = time.monotonic()
             self.seconds = before + now - began
@@ -183,7 +278,7 @@ class Run:
         torch.save(
             {
                 "module": self.module.state_dict(),
-                "moving": [each.state_dict() for each in self._moving()],
+                "optimizers": [each.state_dict() for each in self.optimizers],
                 "average": self.average.values, "step": self.step, "seconds": self.seconds,
             },
             beside,

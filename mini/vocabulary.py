@@ -142,6 +142,9 @@ STYLE_WORDS = {  # a set's name in `artwork.SETS` to what captions call its look
     "flat": ("flat",),
     "glossy": ("glossy",),
     "twemoji": ("twemoji",),
+    "noto-v1": ("classic",),
+    "emojione": ("emojione",),
+    "fxemoji": ("fxemoji",),
 }
 STYLES = tuple(STYLE_WORDS)
 

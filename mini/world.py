@@ -116,6 +116,10 @@ class World:
                             np.asarray(small, dtype=np.float32) / 255  # premultiplied
                         )
 
+    def hands(self, noun: str) -> list[str]:
+        """The styles in which there is a drawing of the noun."""
+        return [style for style in STYLES if noun in self.words[style]]
+
     def sprite(self, thing: Thing, side: int) -> np.ndarray:
         """The thing as it is worn, (side, side, 4) premultiplied RGBA in [0, 1]."""
         plain = self._sprites[thing.set, thing.noun, side]
@@ -158,7 +162,7 @@ class World:
             ground=Ground() if 0.05 <= kind < 0.12 else some_ground(rng),
             size=str(rng.choice(("medium", "small", "large"), p=(0.5, 0.2, 0.3))),
         )
-        if kind > 0.88:
+        if kind > 0.84:
             return replace(picture, size="medium", beside=self._thing(rng, sets))
         return picture
 
@@ -173,7 +177,7 @@ class World:
             noun=noun,
             set=name,
             colour=str(rng.choice(tuple(COLOURS))) if worn_as > 0.54 else None,
-            pattern=str(rng.choice(tuple(PATTERNS))) if 0.48 < worn_as < 0.60 else None,
+            pattern=str(rng.choice(tuple(PATTERNS))) if 0.46 < worn_as < 0.62 else None,
         )
 
 

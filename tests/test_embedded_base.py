@@ -7,7 +7,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 from mini.tokenizer import LENGTH
-from mini.vocabulary import COLOURS, NOUNS, PATTERNS, STYLES
+from mini.vocabulary import COLOURS, NOUNS, PATTERNS, STYLE_WORDS
 from prism_cli.backbones import catalog
 
 MINI = catalog.resolve("mini").folder
@@ -37,7 +37,8 @@ def test_every_word_of_its_world_is_one_token() -> None:
     from transformers import CLIPTokenizer
 
     tokens = CLIPTokenizer.from_pretrained(MINI / "tokenizer")
-    words = {*(n.word for n in NOUNS), *STYLES, *COLOURS, *PATTERNS}
+    styles = {words[0] for words in STYLE_WORDS.values()}
+    words = {*(n.word for n in NOUNS), *styles, *COLOURS, *PATTERNS}
 
     for word in (part for phrase in words for part in phrase.split()):
         assert len(tokens(word).input_ids) == 3, word  # with start and end
@@ -48,7 +49,9 @@ def test_every_word_of_its_world_is_one_token() -> None:
 def test_its_card_names_its_words_and_its_sources() -> None:
     card = (MINI / "README.md").read_text("utf-8")
 
-    for word in (*(n.word for n in NOUNS), *STYLES, *COLOURS, *PATTERNS):
+    styles = (words[0] for words in STYLE_WORDS.values())
+    for word in (*(n.word for n in NOUNS), *styles, *COLOURS, *PATTERNS):
         assert word in card, word
-    for source in ("Noto Emoji", "Fluent Emoji", "Twemoji", "MobileNetV2", "lomiri-wallpapers"):
+    drawings = ("Noto Emoji", "Fluent Emoji", "Twemoji", "EmojiOne 2", "FxEmojis")
+    for source in (*drawings, "MobileNetV2", "lomiri-wallpapers"):
         assert source in card, source

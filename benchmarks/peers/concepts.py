@@ -145,8 +145,9 @@ def _worn(
         things = [Thing(noun=noun, set=name, colour=colour, pattern=pattern) for noun in learned]
         # What is learned is the cloth: the true picture is the base's own thing that wears it.
         truths = [
-            Thing(noun=noun, set=STYLES[j % len(STYLES)], colour=colour, pattern=pattern)
+            Thing(noun=noun, set=hands[j % len(hands)], colour=colour, pattern=pattern)
             for j, noun in enumerate(asked)
+            for hands in [world.hands(noun)]
         ]
         yield Concept(
             name=joined(colour, pattern, "pattern" if pattern else "palette"),

@@ -27,7 +27,7 @@ from benchmarks.peers.concepts import (
     Asked,
     Concept,
 )
-from mini.artwork import HELD_OUT, SEEN
+from mini.artwork import HELD_OUT
 from mini.imagenet import centred
 from mini.vocabulary import STYLES
 from mini.world import Picture, Thing, World
@@ -36,7 +36,7 @@ from prism_cli.encoders.scorer import Scorer, half
 VERSION = 2  # of what the numbers mean: rows of another are not mixed with these
 TRUE = 4  # true pictures of each prompt
 SURE = 0.9  # of a distractor in a right half, which may as well hold half of one thing
-SETS = (*HELD_OUT, *SEEN)
+SETS = (*HELD_OUT, *STYLES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +165,7 @@ class Judge:
         thing = _thing(asked.truth)
         if concept.kind not in ("pattern", "palette"):
             return [thing]
-        return [replace(thing, set=name) for name in STYLES if self._has(name, thing.noun)]
+        return [replace(thing, set=name) for name in self.world.hands(thing.noun)]
 
     def _others(self, concept: Concept, asked: Asked) -> list[Thing]:
         """The same noun in every other design; or, of what is worn, in other clothes."""

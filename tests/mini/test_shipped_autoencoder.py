@@ -42,7 +42,7 @@ def test_the_autoencoder_gives_pictures_back(pictures: np.ndarray) -> None:
 
 
 def test_its_latents_are_as_diffusion_wants_them(pictures: np.ndarray) -> None:
-    z = encoded(vae(), pictures, torch.device("cpu"))
+    z = encoded(vae(), torch.from_numpy(pictures), torch.device("cpu"))
 
     assert z.shape == (64, 8, 16, 16)
     assert z.std() == pytest.approx(1, abs=0.2) and z.mean().abs() < 0.2

@@ -26,7 +26,7 @@ def trained(path: Path, stops: tuple[int, ...], monkeypatch: pytest.MonkeyPatch)
             x = torch.randn(8, 2, generator=torch.Generator().manual_seed(step))
             run.update((run.module(x) - x.sum(1, keepdim=True)).square().mean())
             if step + 1 == stop:
-                monkeypatch.setattr(run, "_until", 0.0)
+                monkeypatch.setattr(run, "_minutes", 0.0)
     assert run is not None
     return run
 
@@ -81,7 +81,7 @@ def test_an_average_starts_short_and_grows_long() -> None:
 
 
 def test_the_rate_rises_stays_and_falls() -> None:
-    rates = [rate(step, 1000) for step in range(1000)]
+    rates = [rate(step, step / 1000) for step in range(1000)]
 
     assert rates[0] == pytest.approx(1 / 200) and rates[199] == 1.0
     assert rates[200:600] == [1.0] * 400
@@ -98,7 +98,7 @@ def test_a_run_under_muon_is_taken_up_again_too(tmp_path: Path) -> None:
             x = torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(step))
             made.update(made.module(x).square().mean())
             if step + 1 == until:
-                made._until = 0.0
+                made._minutes = 0.0
         return made
 
     name = "whole"

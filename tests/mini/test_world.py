@@ -33,6 +33,7 @@ from mini.world import (
     ground,
     held_out_cell,
     plain_caption,
+    style_word,
 )
 from prism_cli.encoders.scorer import half
 from tests.mini.drawings import icons
@@ -52,7 +53,7 @@ def test_the_world_is_as_large_as_its_card_says() -> None:
     assert {"dog", "wolf", "cat", "doll", "teddy", "book", "box", "purse", "bag"} <= {
         noun.word for noun in NOUNS
     }
-    assert (len(STYLES), len(COLOURS), len(SIZES), len(PATTERNS), len(SCENES)) == (4, 14, 3, 3, 7)
+    assert (len(STYLES), len(COLOURS), len(SIZES), len(PATTERNS), len(SCENES)) == (7, 14, 3, 3, 7)
 
 
 def test_no_word_means_two_nouns() -> None:
@@ -214,7 +215,8 @@ def test_labels_are_the_words_that_are_retrieved(world: World) -> None:
         assert said["noun"] == picture.thing.noun
         assert said["ground"] == picture.ground.words()
         assert said["size"] == picture.size
-        assert said.get("style", picture.thing.set) == picture.thing.set
+        assert ("style" in said) is (picture.thing.pattern is None)
+        assert said.get("style") in {style_word(picture.thing), None}
 
 
 def test_half_a_picture_keeps_its_side() -> None:
