@@ -33,14 +33,14 @@ Predict = Callable[[Tensor, Tensor, Conditioning], Tensor]
 def in_micro_batches(
     predict: Predict, most: int | None, z_t: Tensor, t: Tensor, cond: Conditioning
 ) -> Tensor:
-    """`predict` on z_t (B, c, h, w), at most `most` samples at once.
+    """`predict` on z_t (B, c, h, w) at t (B,) or (), at most `most` samples at once.
 
     Where gradients are recorded a part is computed again in the backward pass, so that the graph of
     one part exists at a time: one more forward, with the memory of `most` samples.
     """
     if most is None or len(z_t) <= most:
         return predict(z_t, t, cond)
-    parts = []
+    parts, t = [], t.expand(len(z_t))
     for some in torch.split(torch.arange(len(z_t)), most):
         at = some.to(z_t.device)
         part = z_t[at], t[at], cond.take(some)
@@ -72,11 +72,13 @@ def use_fast_kernels(denoiser: Any, device: torch.device) -> None:
     """What is free on CUDA: TF32 for products of fp32 matrices, channels-last for convolutions.
 
     Not needed here: convolutions are in TF32 by torch's default, and attention is torch's fused one
-    (scaled_dot_product_attention) by diffusers'.
+    (scaled_dot_product_attention) by diffusers'. Of its kernels cuDNN's is left out: on Hopper its
+    gradients are not numbers at some lengths (pytorch/pytorch#196678).
     """
     if device.type != "cuda":
         return
     torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cuda.enable_cudnn_sdp(False)
     if isinstance(denoiser, UNet2DConditionModel):
         denoiser.to(memory_format=torch.channels_last)
 

@@ -91,17 +91,18 @@ def test_a_compiler_that_does_not_work_is_told(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture
-def _no_tf32() -> Iterator[None]:
-    """As torch comes, before and after."""
+def _as_torch_comes() -> Iterator[None]:
+    """Before and after."""
     torch.backends.cuda.matmul.allow_tf32 = False
     yield
     torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cuda.enable_cudnn_sdp(True)
 
 
-@pytest.mark.usefixtures("_no_tf32")
+@pytest.mark.usefixtures("_as_torch_comes")
 @pytest.mark.parametrize(("device", "fast"), [("cuda", True), ("cpu", False), ("mps", False)])
 def test_fast_kernels_are_for_cuda(device: str, fast: bool) -> None:
-    """TF32 for products, and convolutions in channels-last; the UNet predicts the same."""
+    """TF32 for products, convolutions in channels-last, no cuDNN attention; the same prediction."""
     unet = tiny_unet().eval()
     inputs = torch.randn(1, 4, 8, 8, generator=seeded(1)), torch.tensor(5)
     text = torch.randn(1, 6, 16, generator=seeded(2))
@@ -111,5 +112,6 @@ def test_fast_kernels_are_for_cuda(device: str, fast: bool) -> None:
         after = unet(*inputs, encoder_hidden_states=text).sample
 
     assert torch.backends.cuda.matmul.allow_tf32 is fast
+    assert torch.backends.cuda.cudnn_sdp_enabled() is not fast
     assert unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last) is fast
     torch.testing.assert_close(after, before)

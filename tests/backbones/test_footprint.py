@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from prism_cli.backbones.base import Conditioning
+from prism_cli.backbones.base import Conditioning, SamplingPlan
 from prism_cli.backbones.flux import FluxBackbone
 from prism_cli.backbones.footprint import Footprint, Part, measure
 from prism_cli.backbones.sdxl import SDXLBackbone
@@ -239,14 +239,18 @@ def test_fitting_changes_no_prediction_and_no_gradient(
 
 @pytest.mark.parametrize("kind", ["sd15", "sdxl", "flux"])
 def test_micro_batches_draw_the_same(kind: str, folders: dict[str, Path]) -> None:
-    """Without gradients, too; each sample has its own time and condition."""
+    """Where each sample has its own time, and where a sampler gives all of them one."""
     plain, fitted = load(kind, folders), load(kind, folders, FITTED["micro-batches"])
     z_t, t, cond = question(plain, 2)
+    plan = SamplingPlan(steps=2, guidance=3.0, size=(SIZE, SIZE))
 
     with torch.no_grad():
         ours, whole = fitted.predict(z_t, t, cond), plain.predict(z_t, t, cond)
+        *_, drawn = fitted.sample(cond, cond, z_t, plan)
+        *_, expected = plain.sample(cond, cond, z_t, plan)
 
     torch.testing.assert_close(ours, whole, rtol=0, atol=ANOTHER_ORDER)
+    torch.testing.assert_close(drawn, expected, rtol=ANOTHER_ORDER, atol=ANOTHER_ORDER)
 
 
 @pytest.mark.parametrize("kind", ["sd15", "sdxl", "flux"])
