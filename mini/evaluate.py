@@ -40,7 +40,7 @@ from mini.world import (
 )
 from prism_cli.encoders.scorer import Scorer, half, pixels
 
-GUIDANCE = 3.0
+GUIDANCE = 2.5
 STEPS = 30
 SEED = 7_000_000  # far from every training's
 

@@ -21,7 +21,7 @@ from prism_cli.encoders.scorer import PLAIN, SIDE, Scorer
 SOURCE = "mini"
 # Least probability at which a word is said. On 2000 pictures of one thing in the three hands that
 # the scorer never saw, this share of what is said is true, and this share of what is there is said:
-# nouns 94 and 36 %, colours 92 and 67, patterns 95 and 90, sizes 99 and 99, grounds 100 and 100
+# nouns 94 and 51 %, colours 92 and 92, patterns 98 and 98, sizes 99 and 99, grounds 100 and 100
 # (`python -m benchmarks.captions --artwork FOLDER --thresholds`). A style is never said: at 0.99 a
 # quarter of the drawings in an unknown hand would still get the name of one that it knows.
 THRESHOLDS = {"noun": 0.95, "colour": 0.99, "pattern": 0.65, "size": 0.5, "ground": 0.5}
