@@ -1,6 +1,6 @@
 """Concepts whose truth is known: drawn from artwork that neither base nor scorer has seen.
 
-Twelve subjects, two styles, two patterns and two palettes; and nine others, of which settings may
+Twelve subjects, two styles, two patterns and two palettes; and six others, of which settings may
 be tried out. Each has five references on different backgrounds, two of them with a distractor
 beside it, and 25 prompts. Of a subject: ten places, five tints, two sizes, four neighbours and four
 other nouns, of which no true picture is known. A style or what is worn is asked for on other nouns:
@@ -28,7 +28,7 @@ SUBJECTS = (
 )
 STYLE_SETS = ("openmoji", "streamline")
 WORN = (("tartan", "purple"), ("polka dot", "orange"), (None, "silver"), (None, "teal"))
-TRIAL_SUBJECTS = ("dog", "shoe", "snail", "owl", "umbrella", "crab")
+TRIAL_SUBJECTS = ("house", "shoe", "snail")
 TRIAL_STYLE_SETS = ("emojione-v1",)
 TRIAL_WORN = (("striped", "red"), (None, "pink"))
 REFERENCE_GROUNDS = (
