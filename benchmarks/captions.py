@@ -58,7 +58,7 @@ from prism_cli.services.pictures import to_tensor
 from prism_cli.services.prepare import TrainRequest
 from prism_cli.services.train import train
 
-CHOICES = ("auto", "whole", "none")
+CHOICES = ("none", "auto", "whole")
 SOURCES = {"auto": "auto", "whole": "files", "none": "none"}
 REFERENCES, UNSEEN, EACH = 5, 4, 2  # grounds of each kind, pictures drawn on each of the latter
 TIMES = 6  # of each reference, in the fixed batch
@@ -186,22 +186,33 @@ def key_of(concept: int, seed: int, choice: str) -> str:
 
 
 def report(runs: Mapping[str, Finding], count: int, seeds: int) -> None:
-    """Print a table of each measure, a concept's seeds taken as one."""
+    """Print a table of each measure, of the choices that all is known of.
+
+    A concept's seeds are taken as one.
+    """
+    known = [
+        choice
+        for choice in CHOICES
+        if {key_of(k, seed, choice) for k in range(count) for seed in range(seeds)} <= runs.keys()
+    ]
+    if not known:
+        return
+    bare, *others = known
     print(f"\n{count} concepts, {seeds} seeds\n")
-    print("| | " + " | ".join((*CHOICES, *(f"{c}, less none" for c in CHOICES[:-1]))) + " |")
-    print("| --- " * 2 * len(CHOICES) + "|")
+    print("| | " + " | ".join((bare, *others, *(f"{c}, less {bare}" for c in others))) + " |")
+    print("| --- " * 2 * (1 + len(others)) + "|")
     for measure in MEASURES:
         means = {
             choice: [
                 fmean(runs[key_of(k, seed, choice)][measure] for seed in range(seeds))
                 for k in range(count)
             ]
-            for choice in CHOICES
+            for choice in (bare, *others)
         }
         cells = [with_interval(values, ".3f") for values in means.values()]
-        for choice in CHOICES[:-1]:
-            pairs = zip(means[choice], means["none"], strict=True)
-            cells.append(with_interval([one - bare for one, bare in pairs], "+.3f"))
+        for choice in others:
+            pairs = zip(means[choice], means[bare], strict=True)
+            cells.append(with_interval([one - less for one, less in pairs], "+.3f"))
         print(f"| {measure} | {' | '.join(cells)} |")
 
 
@@ -247,16 +258,15 @@ def main() -> None:
         return
     settings = {"base": entry.revision, "recipe": entry.recipe.flat(), "steps": args.steps}
     results = Results(args.out, settings)
-    jobs = {}
-    for k, concept in enumerate(concepts(world, args.concepts)):
+    learnt, jobs = concepts(world, args.concepts), {}
+    for choice, k, seed in product(CHOICES, range(args.concepts), range(args.seeds)):
+        concept = learnt[k]
         photos = references(world, concept, np.random.default_rng(k))
-        for seed, choice in product(range(args.seeds), CHOICES):
-            jobs[key_of(k, seed, choice)] = partial(
-                learned, concept, photos, choice, seed, scorer, args.steps
-            )
+        jobs[key_of(k, seed, choice)] = partial(
+            learned, concept, photos, choice, seed, scorer, args.steps
+        )
     results.find(jobs, args.part)
-    if jobs.keys() <= results.found.keys():
-        report(results.found, args.concepts, args.seeds)
+    report(results.found, args.concepts, args.seeds)
 
 
 if __name__ == "__main__":

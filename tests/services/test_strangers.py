@@ -121,7 +121,7 @@ def test_what_is_drawn_is_kept_when_the_rest_is_stopped(monkeypatch: pytest.Monk
 
 
 def test_every_stage_of_a_recipe_can_come_to_rest() -> None:
-    """The plateau rule has room to fire before the cap, but on the practice base, which has none."""
+    """The plateau rule has room to fire before the cap; the practice base goes to its caps."""
     for stage in (catalog.Recipe().tokens, catalog.Recipe().finetuning):
         looks = stage.steps // stage.evaluate_every
         assert 2 * stage.plateau_window <= looks
