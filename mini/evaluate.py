@@ -58,8 +58,13 @@ def heading(text: str, *columns: str) -> None:
 
 
 def percent(hits: Tensor) -> str:
-    """The share of hits with half the width of its 95 % interval (normal approximation)."""
-    share, n = hits.float().mean().item(), max(len(hits), 1)
+    """The share of hits with half the width of its 95 % interval (normal approximation).
+
+    "" where nothing had a right answer.
+    """
+    if not len(hits):
+        return ""
+    share, n = hits.float().mean().item(), len(hits)
     return f"{100 * share:.1f} ± {196 * (share * (1 - share) / n) ** 0.5:.1f} %"
 
 
@@ -134,7 +139,7 @@ def judge_scorer(scorer: Scorer, world: World, n: int = 4000) -> None:
         described = things(world, rng, n if sets == STYLES else n // 4, sets)
         pictures = np.stack([world.draw(each, rng) for each in described])
         found = hits(scorer, pictures, described)
-        row(name, *(percent(found[each]) if len(found[each]) else "" for each in TEXTS))
+        row(name, *(percent(found[each]) for each in TEXTS))
     described = [
         Picture(thing=Thing(noun=noun, set=style), ground=some_ground(rng))
         for style in STYLES for noun in world.words[style] if held_out_cell(noun, style)
