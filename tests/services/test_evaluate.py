@@ -459,7 +459,7 @@ def test_the_drawing_settings_are_the_bases_own() -> None:
     concepts.keep("mydog")
     plan = prepare_evaluation(request(steps=None, guidance=None))
 
-    assert (plan.sampling.steps, plan.sampling.guidance) == (30, 2.5)
+    assert (plan.sampling.steps, plan.sampling.guidance) == (30, 2.0)
     assert service.default_list(plan.entry, live=False) is evaluation_prompts.MINI
     photographic = dataclasses.replace(plan.entry, practice=False)
     assert service.default_list(photographic, live=True) is evaluation_prompts.LIVE
