@@ -23,7 +23,7 @@ SOURCE = "mini"
 # the scorer never saw, this share of what is said is true, and this share of what is there is said:
 # nouns 94 and 51 %, colours 92 and 92, patterns 98 and 98, sizes 99 and 99, grounds 100 and 100
 # (`python -m benchmarks.captions --artwork FOLDER --thresholds`). A style is never said: at 0.99 a
-# quarter of the drawings in an unknown hand would still get the name of one that it knows.
+# fifth of the drawings in an unknown hand would still get the name of one that it knows.
 THRESHOLDS = {"noun": 0.95, "colour": 0.99, "pattern": 0.65, "size": 0.5, "ground": 0.5}
 UNSAID = {"colour": PLAIN, "pattern": PLAIN, "size": "medium"}  # what goes without saying
 _PLURALS = ("grapes", "cherries")
