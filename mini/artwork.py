@@ -46,7 +46,9 @@ SETS = (
     IconSet("glossy", "@lobehub/fluent-emoji-3d@1.1.0", "training", "Microsoft", "MIT"),
     IconSet("twemoji", f"{_ICONIFY}/twemoji@1.2.5", "training", "Twitter and others", "CC BY 4.0"),
     IconSet("noto-v1", f"{_ICONIFY}/noto-v1@1.2.5", "training", "Google", "Apache-2.0"),
-    IconSet("emojione", f"{_ICONIFY}/emojione@1.2.3", "training", "emojitwo", "CC BY 4.0"),
+    IconSet(
+        "emojione", f"{_ICONIFY}/emojione@1.2.3", "training", "EmojiOne, emojitwo", "CC BY 4.0"
+    ),
     IconSet("fxemoji", f"{_ICONIFY}/fxemoji@1.2.2", "training", "Mozilla", "Apache-2.0"),
     IconSet("openmoji", f"{_ICONIFY}/openmoji@1.2.29", "held out", "OpenMoji", "CC BY-SA 4.0"),
     IconSet("emojione-v1", f"{_ICONIFY}/emojione-v1@1.2.3", "held out", "EmojiOne", "CC BY-SA 4.0"),

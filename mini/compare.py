@@ -225,6 +225,7 @@ def main() -> None:
     vae = AutoencoderTiny.from_pretrained(args.work / "vae")
     world = World(args.artwork / "icons.npz")
     world.words = {name: words[:NOUNS] for name, words in world.words.items()}
+    torch.manual_seed(999)
     drawn = training.Drawn(Shards(world, tokens), 999, torch.tensor(1.0))
     unseen = next(batches(drawn, vae, 1024, CPU))
     bench = Bench(world, vae, tokens, args.seconds, args.pictures, unseen)

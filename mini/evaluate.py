@@ -27,7 +27,7 @@ from mini.artwork import HELD_OUT
 from mini.imagenet import centred, efficientnet
 from mini.scorer import TEXTS, labels
 from mini.train_autoencoder import psnr
-from mini.vocabulary import STYLES
+from mini.vocabulary import STYLE_WORDS, STYLES
 from mini.world import (
     SIDE,
     Ground,
@@ -40,7 +40,7 @@ from mini.world import (
 )
 from prism_cli.encoders.scorer import Scorer, half, pixels
 
-GUIDANCE = 2.5
+GUIDANCE = 2.5  # nouns do not tell 2 and 3 apart; concepts are drawn best at 2
 STEPS = 30
 SEED = 7_000_000  # far from every training's
 
@@ -158,13 +158,13 @@ def judge_scorer(scorer: Scorer, world: World, n: int = 4000) -> None:
     for name in (*HELD_OUT, "all held out"):
         row(name, *(f"{auc:.3f}" for auc in same_design(scorer, world, name, rng)))
 
-    heading("Scorer: which style is which (rows: truth, on any ground)", "", *STYLES)
+    heading("Scorer: which style is which (rows: truth, on any ground)", "", *TEXTS["style"])
     for style in STYLES:
         described = [replace(each, thing=replace(each.thing, pattern=None, colour=None))
                      for each in things(world, rng, 500, (style,))]  # fmt: skip
         logits, _ = scorer.read(np.stack([world.draw(each, rng) for each in described]))
         counts = logits["style"].argmax(-1).bincount(minlength=len(STYLES)).tolist()
-        row(style, *(f"{count / 5:.0f} %" for count in counts))
+        row(STYLE_WORDS[style][0], *(f"{count / 5:.0f} %" for count in counts))
 
 
 def same_design(
@@ -196,8 +196,8 @@ def same_design(
     rivals = []  # within one set a noun has one design: its rivals are the base's sets
     for style in STYLES:
         there = [k for k, each in enumerate(word) if each in world.words[style]]
-        rival = [Thing(noun=word[k], set=style) for k in there]
-        drawn = [world.draw(Picture(thing=each, ground=some_ground(rng)), rng) for each in rival]
+        others = [Thing(noun=word[k], set=style) for k in there]
+        drawn = [world.draw(Picture(thing=each, ground=some_ground(rng)), rng) for each in others]
         rivals.append((views[0][there] * scorer.read(np.stack(drawn))[1]).sum(-1))
     return auc(same, torch.cat(rivals)), auc(same, likeness[other])
 
@@ -232,7 +232,7 @@ def drawer(folder: Path, guidance: float, steps: int) -> Draw:
     return draw
 
 
-def judge_base(draw: Draw, scorer: Scorer, world: World, n: int) -> None:
+def judge_base(draw: Draw, scorer: Scorer, world: World, n: int, guidance: float) -> None:
     """Prompts of trained cells, read back by the scorer."""
     rng = np.random.default_rng(SEED + 2)
     described = [
@@ -240,7 +240,8 @@ def judge_base(draw: Draw, scorer: Scorer, world: World, n: int) -> None:
     ][:n]
     single = [each for each in described if each.beside is None]
     pairs = [each for each in described if each.beside is not None]
-    heading(f"Base, {n} prompts, {STEPS} steps, read by the scorer", "prompts", *TEXTS)
+    how = f"{n:,} prompts, {STEPS} steps, guidance {guidance:g}"
+    heading(f"Base, {how}, read by the scorer", "prompts", *TEXTS)
     pictures = drawn_in_batches(draw, single)
     for name, counts in (
         ("all of one thing", lambda thing: True),
@@ -365,7 +366,7 @@ def main() -> None:
         judge_scorer(scorer, world)
     draw = drawer(args.pipeline, args.guidance, STEPS)
     if "base" in args.only:
-        judge_base(draw, scorer, world, args.prompts)
+        judge_base(draw, scorer, world, args.prompts, args.guidance)
         print("\nContact sheet, row by row:\n")
         for line in sheet(draw, world, args.sheet):
             print(f"1. {line}")

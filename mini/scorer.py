@@ -62,7 +62,7 @@ def labels(picture: Picture) -> dict[str, int]:
         raise ValueError("a picture of nothing has no labels")
     words = {
         "noun": thing.noun,
-        "style": (style_word(thing) if thing.pattern is None else None) or "",
+        "style": "" if thing.pattern else style_word(thing) or "",
         "colour": thing.colour or (PLAIN if thing.pattern is None else ""),
         "pattern": thing.pattern or PLAIN,
         "size": picture.size,

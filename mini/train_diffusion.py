@@ -126,7 +126,10 @@ def batches(
     shards: Iterable[tuple[Tensor, Tensor]], vae: AutoencoderTiny, batch: int,
     where: torch.device,
 ) -> Iterator[Batch]:  # fmt: skip
-    """The shards' pictures on `where`, as often as they have captions, in an order of their own."""
+    """The shards' pictures on `where`, as often as they have captions, in an order of their own.
+
+    batch: at most SHARD. The order is torch's global chance.
+    """
     for pictures, captions in shards:
         latents, ids = encoded(vae, pictures, where), captions.to(where)
         for view in ids:
@@ -139,7 +142,7 @@ def plain_share(done: float) -> float:
     """The share of plain pictures and whole captions, by how much of the training is done.
 
     Shapes come first: backgrounds and colours are soon learned, things are not, and least where
-    the caption does not say which of four drawings it means. `mini.compare` has what it gains.
+    the caption does not say which of seven drawings it means. `mini.compare` has what it gains.
     """
     return float(np.interp(done, (0.35, 0.7), (0.75, 0.15)))
 

@@ -1,4 +1,4 @@
-"""Train the scorer on pictures of the sets that it may see.
+"""Train the scorer on pictures of the world.
 
     python -m mini.train_scorer --artwork artwork --minutes 15
 
@@ -163,7 +163,7 @@ def main() -> None:
     for _ in run.steps_left(report):
         share.fill_(plain())
         pictures, truth = next(source)
-        x = disturbed(pictures.to(where), 0.5 * (1 - plain()))
+        x = disturbed(pictures.to(where), 0.5 * (1 - share.item()))
         with training.half(where):
             seen = scorer.see(x)
             logits = scorer.logits(seen)

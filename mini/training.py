@@ -1,7 +1,8 @@
 """What the three trainings share: the clock, the device, the learning rate, the checkpoint.
 
 A training is told how long it may run, not how many steps: it saves itself and stops, and the
-same command goes on from there, on whatever machine there is.
+same command goes on from there, on whatever machine there is. Only a training whose rate falls by
+the clock (`--steps 0`) is done in one run.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Drawn(IterableDataset[T]):
     """What `draw` makes of a generator, for ever; in every worker from another seed.
 
     draw: is given how plain pictures should be too, by `plain`, a shared tensor of one number
-    that the training may change while its workers draw.
+    that the training may change while its workers draw; what they drew ahead is as it was then.
     """
 
     def __init__(self, draw: Callable[[Generator, float], T], seed: int, plain: Tensor) -> None:
@@ -84,7 +85,8 @@ class Drawn(IterableDataset[T]):
 
     def loaded(self, workers: int) -> Iterable[T]:
         """The same, drawn ahead by as many processes."""
-        return DataLoader(self, batch_size=None, num_workers=workers)
+        ahead = 1 if workers else None
+        return DataLoader(self, batch_size=None, num_workers=workers, prefetch_factor=ahead)
 
 
 def half(where: torch.device) -> torch.autocast:
@@ -126,6 +128,9 @@ class Average:
         torch._foreach_lerp_(kept, list(parameters.values()), 1 - decay)
 
 
+BEFORE_RECORDING = 3  # steps that make what is kept between steps: gradients, momenta
+
+
 class Recorded:
     """A step that a GPU does again from a recording: launching small nets takes longer than them.
 
@@ -146,11 +151,11 @@ class Recorded:
         return self._out.clone()
 
     def _record(self) -> torch.cuda.CUDAGraph:
-        """Record the step, after three that are done: they make what is kept between steps."""
+        """Record the step, after some that are done."""
         beside = torch.cuda.Stream()
         beside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(beside):
-            for _ in range(3):
+            for _ in range(BEFORE_RECORDING):
                 self._step(*self._inputs)
         torch.cuda.current_stream().wait_stream(beside)
         graph = torch.cuda.CUDAGraph()
@@ -178,19 +183,19 @@ def muon(module: nn.Module, lr: float, weight_decay: float = 0.01) -> list[Optim
     rest = [p for name, p in module.named_parameters() if name not in within]
     where = next(module.parameters()).device
     dtype = torch.bfloat16 if half_is_fast(where) else torch.float32
+    faster = _movable(3 * lr, where)
     return [
         _adamw(rest, lr, weight_decay),
-        Muon(
-            within.values(), _movable(3 * lr, where), weight_decay=weight_decay, dtype=dtype
-        ),
-    ]  # fmt: skip
+        Muon(within.values(), faster, weight_decay=weight_decay, dtype=dtype),
+    ]
 
 
 def _adamw(params: Iterable[Tensor], lr: float, weight_decay: float) -> Optimizer:
     moved = list(params)
+    where = moved[0].device
     return torch.optim.AdamW(
-        moved, lr=_movable(lr, moved[0].device), betas=(0.9, 0.99), weight_decay=weight_decay,
-        capturable=moved[0].is_cuda,
+        moved, lr=_movable(lr, where), betas=(0.9, 0.99), weight_decay=weight_decay,
+        capturable=where.type == "cuda",
     )  # fmt: skip
 
 
@@ -216,10 +221,13 @@ class Run:
         self._began, self._minutes = time.monotonic(), minutes
         self._full = [[float(group["lr"]) for group in each.param_groups] for each in optimizers]
         if path.exists():
+            if not steps:
+                raise SystemExit(f"{path} is there, and a rate by the clock is that of one run")
             state = torch.load(path, map_location=next(module.parameters()).device)
             module.load_state_dict(state["module"])
             for each, saved in zip(self.optimizers, state["optimizers"], strict=True):
-                each.load_state_dict(saved)
+                # The groups stay this device's: where a rate lies is a matter of the device.
+                each.load_state_dict(saved | {"param_groups": each.state_dict()["param_groups"]})
             self.average.values = state["average"]
             self.step, self.seconds = state["step"], state["seconds"]
             print(f"going on from step {self.step}, after {self.seconds / 60:.0f} min")
@@ -229,7 +237,9 @@ class Run:
         """The share of the training that is over, in [0, 1]."""
         if self.steps:
             return min(1.0, self.step / self.steps)
-        return min(1.0, (time.monotonic() - self._began) / (60 * self._minutes))
+        if not self._time_is_left():
+            return 1.0
+        return (time.monotonic() - self._began) / (60 * self._minutes)
 
     def _time_is_left(self) -> bool:
         return time.monotonic() < self._began + 60 * self._minutes
@@ -258,7 +268,7 @@ class Run:
         while (not self.steps or self.step < self.steps) and self._time_is_left():
             self._set_rates()
             yield self.step
-            self.average.update(self.module, self.step)
+            self.average.update(self.module, self.step)  # its decay changes: it is not recorded
             self.step += 1
             now = time.monotonic()
             self.seconds = before + now - began

@@ -34,7 +34,7 @@ PAIR = 30  # px: two things must fit beside each other
 HELD_OUT_SHARE = 0.05
 
 _CELLS = [(noun.word, style) for noun in NOUNS for style in STYLES]
-_HELD_OUT_CELLS = frozenset(  # by a hash, so that it is nobody's choice and never changes
+_HELD_OUT_CELLS = frozenset(  # by a hash, so that it is nobody's choice
     sorted(_CELLS, key=lambda cell: zlib.crc32("/".join(cell).encode()))[
         : round(HELD_OUT_SHARE * len(_CELLS))
     ]

@@ -94,6 +94,7 @@ def test_a_compiler_that_does_not_work_is_told(monkeypatch: pytest.MonkeyPatch) 
 def _as_torch_comes() -> Iterator[None]:
     """Before and after."""
     torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cuda.enable_cudnn_sdp(True)
     yield
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cuda.enable_cudnn_sdp(True)

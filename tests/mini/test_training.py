@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from mini import training
 from mini.muon import Muon, orthogonal
 from mini.training import Average, Run, adamw, muon, rate
 
@@ -157,3 +159,55 @@ def test_muon_does_the_same_to_a_kernel_however_it_lies_in_memory() -> None:
     assert not torch.allclose(moved[0], start)
     for other in moved[1:]:
         assert torch.allclose(other, moved[0], atol=1e-6)
+
+
+def test_muon_does_the_same_to_matrices_together_as_to_each_alone() -> None:
+    stack = torch.randn(3, 8, 30, generator=torch.Generator().manual_seed(0))
+
+    together = orthogonal(stack, 3, torch.float32)
+
+    for one, alone in zip(together, stack, strict=True):
+        torch.testing.assert_close(one, orthogonal(alone, 3, torch.float32))
+
+
+def test_a_rate_by_the_clock_falls_and_the_run_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten steps a minute, for 100 minutes; what is there already is not gone on with."""
+    now = 0.0
+    monkeypatch.setattr(training.time, "monotonic", lambda: now)
+    net = nn.Linear(2, 1)
+    run = Run(net, adamw(net, 1.0), tmp_path / "run.pt", steps=0, minutes=100.0)
+    rates = []
+
+    for _ in run.steps_left(lambda: ""):
+        rates.append(run.optimizers[0].param_groups[0]["lr"])
+        now += 6.0
+
+    assert len(rates) == 1000
+    assert rates[:600] == [rate(step, 0.0) for step in range(600)]
+    assert rates[600:] == sorted(rates[600:], reverse=True) and rates[-1] < 0.02
+    with pytest.raises(SystemExit, match=r"run\.pt is there"):
+        Run(net, adamw(net, 1.0), tmp_path / "run.pt", steps=0, minutes=100.0)
+
+
+def test_what_is_drawn_follows_a_number_that_changes() -> None:
+    plain = torch.tensor(0.25)
+    drawn = iter(training.Drawn(lambda rng, share: (rng.random(), share), 3, plain))
+
+    first, _ = next(drawn), plain.fill_(0.5)
+    second = next(drawn)
+
+    assert (first[1], second[1]) == (0.25, 0.5) and first[0] != second[0]
+
+
+def test_workers_draw_different_things() -> None:
+    found = training.Drawn(_a_number, 3, torch.tensor(0.0)).loaded(workers=2)
+
+    values = [value for value, _ in zip(found, range(4), strict=False)]
+
+    assert len(set(values)) == 4
+
+
+def _a_number(rng: np.random.Generator, plain: float) -> float:
+    return rng.random()

@@ -120,10 +120,9 @@ def test_what_is_drawn_is_kept_when_the_rest_is_stopped(monkeypatch: pytest.Monk
     assert sorted(p.name for p in Path().glob("*.png")) == [f"picture-{k}.png" for k in range(1, 5)]
 
 
-def test_every_stage_of_a_recipe_can_come_to_rest() -> None:
-    """The plateau rule has room to fire before the cap; the practice base goes to its caps."""
-    for stage in (catalog.Recipe().tokens, catalog.Recipe().finetuning):
-        looks = stage.steps // stage.evaluate_every
-        assert 2 * stage.plateau_window <= looks
-    for stage in (catalog.MINI_RECIPE.tokens, catalog.MINI_RECIPE.finetuning):
-        assert stage.plateau_ratio == 0
+def test_a_stage_with_a_plateau_has_room_for_it() -> None:
+    """The rule can fire before the cap; a ratio of 0 is none."""
+    for recipe in (catalog.MINI_RECIPE, catalog.Recipe()):
+        for stage in (recipe.tokens, recipe.finetuning):
+            looks = stage.steps // stage.evaluate_every
+            assert stage.plateau_ratio == 0 or 2 * stage.plateau_window <= looks
