@@ -199,15 +199,15 @@ def report(runs: Mapping[str, Finding], count: int, seeds: int) -> None:
         return
     bare, *others = known
     print(f"\n{count} concepts, {seeds} seeds\n")
-    print("| | " + " | ".join((bare, *others, *(f"{c}, less {bare}" for c in others))) + " |")
-    print("| --- " * 2 * (1 + len(others)) + "|")
+    print("| | " + " | ".join((*known, *(f"{c}, less {bare}" for c in others))) + " |")
+    print("| --- " * 2 * len(known) + "|")
     for measure in MEASURES:
         means = {
             choice: [
                 fmean(runs[key_of(k, seed, choice)][measure] for seed in range(seeds))
                 for k in range(count)
             ]
-            for choice in (bare, *others)
+            for choice in known
         }
         cells = [with_interval(values, ".3f") for values in means.values()]
         for choice in others:
@@ -258,13 +258,14 @@ def main() -> None:
         return
     settings = {"base": entry.revision, "recipe": entry.recipe.flat(), "steps": args.steps}
     results = Results(args.out, settings)
-    learnt, jobs = concepts(world, args.concepts), {}
-    for choice, k, seed in product(CHOICES, range(args.concepts), range(args.seeds)):
-        concept = learnt[k]
-        photos = references(world, concept, np.random.default_rng(k))
-        jobs[key_of(k, seed, choice)] = partial(
-            learned, concept, photos, choice, seed, scorer, args.steps
-        )
+    lessons = [
+        (concept, references(world, concept, np.random.default_rng(k)))
+        for k, concept in enumerate(concepts(world, args.concepts))
+    ]
+    jobs = {
+        key_of(k, seed, choice): partial(learned, *lesson, choice, seed, scorer, args.steps)
+        for choice, (k, lesson), seed in product(CHOICES, enumerate(lessons), range(args.seeds))
+    }
     results.find(jobs, args.part)
     report(results.found, args.concepts, args.seeds)
 

@@ -282,7 +282,7 @@ class Bench:
         for other in nouns:
             shown = self.pictures(f"a photo of [{noun}:{result.picked:g}] {other}")
             plain = self.pictures(f"a photo of a {other}")
-            real = self.drawn([Thing(noun=other, set=hand) for hand in self.world.hands(other)])
+            real = self.drawn(_clothed(other, self.world.hands(other), (None, None)))
             designs, alone = self.judge.designs(shown), self.judge.designs(plain)
             cells[other] = {
                 "recognised": fmean(self.named(shown, other)),
