@@ -26,7 +26,7 @@ import argparse
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -44,8 +44,8 @@ from mini.artwork import HELD_OUT
 from mini.scorer import labels
 from mini.world import Ground, Picture, Thing, World, some_ground
 from prism_cli.backbones import catalog
-from prism_cli.captioners.world import THRESHOLDS, UNSAID, sure, worded
-from prism_cli.encoders.scorer import Scorer
+from prism_cli.captioners.world import PAIRED, THRESHOLDS, UNSAID, sure, worded
+from prism_cli.encoders.scorer import Scorer, half
 from prism_cli.method.conditions import NULL
 from prism_cli.method.convergence import evaluation_draw
 from prism_cli.method.token_optimization import token_losses
@@ -217,25 +217,51 @@ def report(runs: Mapping[str, Finding], count: int, seeds: int) -> None:
 
 
 def thresholds(world: World, scorer: Scorer) -> None:
-    """Print how true the captioner's words are on pictures of one thing in hands never seen."""
-    rng, described = np.random.default_rng(5), list[Picture]()
-    while len(described) < PICTURES:
+    """Print how true the captioner's words are in hands never seen: of one thing, and of pairs."""
+    rng = np.random.default_rng(5)
+    single, pairs = (described(world, rng, paired=paired) for paired in (False, True))
+    one, two = (np.stack([world.draw(each, rng) for each in some]) for some in (single, pairs))
+    left = [replace(each, beside=None) for each in pairs]
+    right = [replace(each, thing=each.beside, beside=None) for each in pairs]
+    true_words("one thing", scorer, one, single, THRESHOLDS)
+    true_words("left of a pair", scorer, half(two, "left"), left, PAIRED)
+    true_words("right of a pair", scorer, half(two, "right"), right, PAIRED)
+    for what, pictures in (("one thing", one), ("a pair", two)):
+        taken = fmean(len(seen.things) == 2 for seen in sure(scorer, pictures))
+        print(f"{what}: {taken:.1%} are taken for a pair")
+
+
+def described(world: World, rng: Generator, *, paired: bool) -> list[Picture]:
+    """PICTURES of things in the hands never seen."""
+    found = list[Picture]()
+    while len(found) < PICTURES:
         picture = world.sample(rng, HELD_OUT)
-        if picture.thing is not None and picture.beside is None:
-            described.append(picture)
-    logits, _ = scorer.read(np.stack([world.draw(each, rng) for each in described]))
-    truth = [labels(each) for each in described]
-    for attribute, least in THRESHOLDS.items():
+        if picture.thing is not None and (picture.beside is not None) == paired:
+            found.append(picture)
+    return found
+
+
+def true_words(
+    what: str,
+    scorer: Scorer,
+    pixels: np.ndarray,
+    pictures: Sequence[Picture],
+    least: Mapping[str, float],
+) -> None:
+    """Print, of each attribute, how much of what is said is true and of what is there is said."""
+    logits, _ = scorer.read(pixels)
+    truth = [labels(each) for each in pictures]
+    for attribute, threshold in least.items():
         right = torch.tensor([each[attribute] for each in truth])
         chance, best = logits[attribute].softmax(-1).max(-1)
         words = list(scorer.texts[attribute])
         silent = words.index(UNSAID[attribute]) if attribute in UNSAID else -1
-        said = (right >= 0) & (best != silent) & (chance >= least)
+        said = (right >= 0) & (best != silent) & (chance >= threshold)
         there = (right >= 0) & (right != silent)
         true = said & (best == right)
         print(
-            f"{attribute:8} at {least:.2f}: {true.sum() / said.sum():.0%} of what is said is true,"
-            f" {true.sum() / there.sum():.0%} of what is there is said"
+            f"{what}, {attribute} at {threshold:.2f}: {true.sum() / said.sum():.0%} of what is said"
+            f" is true, {true.sum() / there.sum():.0%} of what is there is said"
         )
 
 

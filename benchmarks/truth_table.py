@@ -133,7 +133,7 @@ class Bench:
         """The references, encoded, captioned as `prism train` would."""
         rng = np.random.default_rng(0)
         pictures = np.stack([self.world.draw(picture, rng) for picture in concept.references])
-        said = [worded(words) for words in unshared(sure(self.judge.scorer, pictures))]
+        said = [worded(seen) for seen in unshared(sure(self.judge.scorer, pictures))]
         return Lesson(
             z_0=backbone.encode_images(to_tensor(list(pictures)))[:, None],
             captions=[text or PLAIN.text for text in said],

@@ -12,8 +12,11 @@ import prism_cli
 from mini.vocabulary import COLOURS, NOUNS, PATTERNS, SIZES
 from mini.world import Ground, Picture, Thing, World, plain_caption, some_ground
 from prism_cli.captioners.world import (
+    LOOKS,
+    PAIRED,
     THRESHOLDS,
     UNSAID,
+    Seen,
     WorldCaptioner,
     sure,
     unshared,
@@ -25,18 +28,23 @@ from tests.mini.drawings import icons
 FOLDER = Path(prism_cli.__file__).parent / "bases" / "mini" / "scorer"
 
 
-def truth(picture: Picture) -> dict[str, str]:
+def truth(picture: Picture) -> Seen:
     """What a scorer that is sure of everything would read."""
-    found = {"ground": picture.ground.words()}
-    if picture.thing is not None:
-        found["noun"] = picture.thing.noun
-        if picture.thing.colour:
-            found["colour"] = picture.thing.colour
-        if picture.thing.pattern:
-            found["pattern"] = picture.thing.pattern
-        if picture.size != "medium":
-            found["size"] = picture.size
-    return found
+    things = tuple(
+        {
+            name: word
+            for name, word in (
+                ("noun", thing.noun),
+                ("colour", thing.colour),
+                ("pattern", thing.pattern),
+                ("size", picture.size if picture.size != "medium" else None),
+            )
+            if word
+        }
+        for thing in (picture.thing, picture.beside)
+        if thing is not None
+    )
+    return Seen(things, picture.ground.words())
 
 
 def test_the_words_are_the_trainings(tmp_path: Path) -> None:
@@ -44,8 +52,7 @@ def test_the_words_are_the_trainings(tmp_path: Path) -> None:
     world, rng = World(icons(tmp_path)), np.random.default_rng(0)
     for _ in range(2000):
         picture = world.sample(rng, ("openmoji",))  # the base has no word for its style
-        if picture.beside is None:
-            assert worded(truth(picture)) == plain_caption(picture)
+        assert worded(truth(picture)) == plain_caption(picture)
 
 
 @pytest.mark.parametrize("noun", [noun.word for noun in NOUNS])
@@ -58,11 +65,13 @@ def test_every_article(noun: str) -> None:
 
 def test_what_is_unsure_is_left_out() -> None:
     """A colour without a noun is nothing's colour; nothing at all is no caption."""
-    assert worded({"colour": "red", "size": "large", "ground": "on a blue background"}) == (
-        "a blue background"
-    )
-    assert worded({"noun": "owl", "ground": ""}) == "an owl"
-    assert worded({"pattern": "tartan"}) == ""
+    unsure = {"colour": "red", "size": "large"}
+    owl, drum = {"noun": "owl"}, {"noun": "drum", "pattern": "tartan"}
+    assert worded(Seen((unsure,), "on a blue background")) == "a blue background"
+    assert worded(Seen((unsure, drum), "in the snow")) == "a tartan drum in the snow"
+    assert worded(Seen((owl, drum))) == "an owl next to a tartan drum"
+    assert worded(Seen((owl,))) == "an owl"
+    assert worded(Seen(({"pattern": "tartan"},))) == worded(Seen(({},))) == ""
 
 
 def test_it_knows_its_words() -> None:
@@ -70,6 +79,7 @@ def test_it_knows_its_words() -> None:
     texts = Scorer.load(FOLDER).texts
     assert THRESHOLDS.keys() <= texts.keys() and "style" not in THRESHOLDS
     assert all(word in texts[attribute] for attribute, word in UNSAID.items())
+    assert PAIRED.keys() <= THRESHOLDS.keys() <= {*LOOKS, "ground"}
     assert set(texts["colour"]) == {PLAIN, *COLOURS}
     assert set(texts["pattern"]) == {PLAIN, *PATTERNS} and set(texts["size"]) == set(SIZES)
 
@@ -83,9 +93,9 @@ def test_what_is_said_of_a_ground_is_true(tmp_path: Path) -> None:
     read = sure(Scorer.load(FOLDER), np.stack([world.draw(each, rng) for each in pictures]))
 
     said = [
-        (words["ground"], picture.ground.words())
-        for words, picture in zip(read, pictures, strict=True)
-        if "ground" in words
+        (seen.ground, picture.ground.words())
+        for seen, picture in zip(read, pictures, strict=True)
+        if seen.ground
     ]
     assert len(said) > 30
     assert np.mean([a == b for a, b in said]) > 0.9
@@ -113,16 +123,25 @@ def test_the_photos_middle_is_read() -> None:
         (["dog", "dog", "cat", None, None], ["dog", "dog", "cat", None, None]),
         (["dog", None], ["dog", None]),  # one photo shares nothing
         (["dog", "dog"], [None, None]),
+        (["dog", "cat dog", "dog drum", None], [None, "cat", "drum", None]),  # pairs
+        (["dog dog", "cat"], ["dog dog", "cat"]),  # once a photo
     ],
 )
 def test_what_photos_share_is_the_concepts(found: list[str | None], left: list[str | None]) -> None:
     """It is said of none of them, whatever else is; a ground they share is said."""
-    around = {"ground": "in the snow", "size": "small"}
 
-    def words(noun: str | None, **more: str) -> dict[str, str]:
-        return {**({"noun": noun} if noun else {}), **more}
+    def seen(nouns: str | None) -> Seen:
+        return Seen(tuple({"noun": noun} for noun in (nouns or "").split()), "in the snow")
 
-    read = [words(noun, ground="in the snow") for noun in found]
-    assert unshared(read) == [words(noun, ground="in the snow") for noun in left]
-    assert unshared([around]) == [around]
-    assert unshared([around] * 3) == [{"ground": "in the snow"}] * 3
+    def said(read: list[Seen]) -> list[str]:
+        return [" ".join(thing["noun"] for thing in each.things if thing) for each in read]
+
+    read = unshared([seen(nouns) for nouns in found])
+    assert said(read) == [nouns or "" for nouns in left]
+    assert all(each.ground == "in the snow" for each in read)
+
+
+def test_looks_that_photos_share_are_the_concepts() -> None:
+    """A pattern on two things is what was meant; the things are said."""
+    tartan = [Seen(({"noun": noun, "pattern": "tartan"},)) for noun in ("dog", "cat", "owl")]
+    assert [worded(each) for each in unshared(tartan)] == ["a dog", "a cat", "an owl"]
