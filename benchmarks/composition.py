@@ -6,7 +6,7 @@
 `benchmarks/peers/concepts.py`, in drawings that neither the base nor its scorer has seen. Each is
 learned by `prism train` from its five pictures alone, as a user would. Then:
 
-- beside: twelve pairs of subjects, "a [one] next to a [other]";
+- beside: twelve pairs of subjects, "a [one] next to a [other]", the sum at lower weights too;
 - styled: twelve subjects in the style of another set, "a [subject] in [style] style", against the
   same noun as that set draws it;
 - moved: eight subjects on six nouns, at the weight that `prism transfer` picks, from other seeds;
@@ -62,6 +62,7 @@ from prism_cli.services.train import train
 from prism_cli.services.transfer import TransferRequest, transfer
 
 METHODS = ("sum", "per-token")
+WEIGHTS = (0.7, 0.5)  # of both subjects, which the sum is tried at besides 1
 NOUNS = ("box", "wolf", "doll", "bag", "car", "tent")  # the first four are the paper's (Fig. 13)
 MOVED = 8  # subjects
 PAIRS = 12  # of each kind
@@ -213,13 +214,14 @@ class Bench:
             "present": self.nearest(shown, hands).count(own) / len(shown),
         }
 
-    def beside(self, one: str, other: str, method: str) -> Finding:
-        """Two subjects, each in a half."""
-        shown = self.pictures(f"a [{one}] next to a [{other}]", method=method)
+    def beside(self, one: str, other: str, method: str, weight: float = 1.0) -> Finding:
+        """Two subjects, each in a half; the weight is of both LoRAs."""
+        shown = self.pictures(f"a [{one}:{weight:g}] next to a [{other}:{weight:g}]", method=method)
         pair = [_thing(self.subjects[noun]) for noun in (one, other)]
+        way = at(method, weight)
         self.keep(
-            f"beside-{one}-{other}-{method}",
-            {one: self.drawn(pair[:1])[:3], other: self.drawn(pair[1:])[:3], method: shown},
+            f"beside-{one}-{other}-{way}",
+            {one: self.drawn(pair[:1])[:3], other: self.drawn(pair[1:])[:3], way: shown},
         )
         return self.in_halves(one, other, shown) | {
             f"{name}, true": value
@@ -338,6 +340,11 @@ class Bench:
         return {"cells": cells}
 
 
+def at(method: str, weight: float) -> str:
+    """What a method is called at a weight of both concepts."""
+    return method if weight == 1 else f"{method} at {weight:g}"
+
+
 def _clothed(noun: str, sets: Sequence[str], cloth: tuple[str | None, str | None]) -> list[Thing]:
     pattern, colour = cloth
     return [Thing(noun=noun, set=name, colour=colour, pattern=pattern) for name in sets]
@@ -413,7 +420,7 @@ def compositions(
         f"both present (aim {PRESENT:.0%}) | in true pictures |"
     )
     yield "| --- " * 9 + "|"
-    for method in METHODS:
+    for method in ("sum", *(at("sum", weight) for weight in WEIGHTS), "per-token"):
         rows = [(pair, found[f"beside {' '.join(pair)} {method}"]) for pair in beside]
         cells = [
             Cell(noun, found[f"alone {noun}"], row[noun], row[f"{noun}, true"])
@@ -532,6 +539,10 @@ def main() -> None:
             looks[f"beside {one} {other} {method}"] = partial(bench.beside, one, other, method)
         for noun, style in styled:
             looks[f"styled {noun} {style} {method}"] = partial(bench.styled, noun, style, method)
+    for weight, (one, other) in product(WEIGHTS, beside):
+        looks[f"beside {one} {other} {at('sum', weight)}"] = partial(
+            bench.beside, one, other, "sum", weight
+        )
     looks |= {f"moved {noun}": partial(bench.moved, noun) for noun in moved}
     looks |= {f"worn {name}": partial(bench.worn_by, name) for name in bench.worn}
     results.find(looks, args.part)

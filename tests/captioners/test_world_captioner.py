@@ -23,6 +23,7 @@ from prism_cli.captioners.world import (
     worded,
 )
 from prism_cli.encoders.scorer import PLAIN, Scorer
+from prism_cli.services.generate import DrawRequest, generate
 from tests.mini.drawings import icons
 
 FOLDER = Path(prism_cli.__file__).parent / "bases" / "mini" / "scorer"
@@ -99,6 +100,22 @@ def test_what_is_said_of_a_ground_is_true(tmp_path: Path) -> None:
     ]
     assert len(said) > 30
     assert np.mean([a == b for a, b in said]) > 0.9
+
+
+def test_a_pair_is_told_from_one_thing(tmp_path: Path) -> None:
+    """Of pictures that the base draws, as what is drawn in the tests is nothing that it knows."""
+    scorer, place = Scorer.load(FOLDER), " on a blue background"
+
+    def said(prompt: str) -> list[str]:
+        request = DrawRequest(
+            prompt=prompt, count=4, seed=0, steps=15, out=tmp_path, base="mini", force=True
+        )
+        pictures = [np.array(Image.open(each.path)) for each in generate(request).pictures]
+        return [worded(seen) for seen in sure(scorer, np.stack(pictures))]
+
+    pair = f"a dog next to a guitar{place}"
+    assert said(pair).count(pair) >= 3
+    assert said(f"a guitar{place}").count(f"a guitar{place}") >= 3
 
 
 def test_the_photos_middle_is_read() -> None:
