@@ -7,8 +7,9 @@ from collections.abc import Collection
 from prism_cli.backbones import hub_cache
 from prism_cli.errors import BaseRefused
 from prism_cli.services import local_captioner
-from prism_cli.services.downloads import Pulled, Source, pull_files
+from prism_cli.services.downloads import Pulled, pull_files
 from prism_cli.services.events import OnEvent, ignore
+from prism_cli.services.hub_requests import Source
 
 
 def pull_captioner(on_event: OnEvent = ignore) -> Pulled:

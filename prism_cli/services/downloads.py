@@ -5,49 +5,30 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec, Self, TypeVar, cast
+from typing import Any, cast
 
-import httpx2
 from huggingface_hub import HfApi, RepoFile, constants, hf_hub_download
-from huggingface_hub.errors import (
-    FileMetadataError,
-    GatedRepoError,
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 from huggingface_hub.utils import logging
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from prism_cli import __version__, paths
 from prism_cli.backbones import catalog, hub_cache
 from prism_cli.backbones.families import FAMILIES, NAMED, NAMES, Family
 from prism_cli.errors import (
-    BaseGated,
     BaseNotDownloaded,
-    BaseNotFound,
     BaseRefused,
     DiskFull,
     DownloadDamaged,
-    HubUnreachable,
-    PrismError,
     storage,
 )
 from prism_cli.services.bases import Ahead, wants_gpu
-from prism_cli.services.events import Note, OnEvent, StageBegan, StageEnded, StageMoved, ignore
+from prism_cli.services.download_meter import STAGE, Meter, megabytes
+from prism_cli.services.events import Note, OnEvent, StageBegan, StageEnded, ignore
+from prism_cli.services.hub_requests import Source, patiently, told
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-STAGE = "download"
 _CONFIGS = {hub_cache.INDEX, "config.json", "scheduler_config.json"}
-_TRIES = 3  # of each request, on top of what huggingface_hub repeats by itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,19 +45,6 @@ class Pulled:
     size: int
     downloaded: int
     quantized: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """What is pulled. name: as the user calls it. revision: a branch, a tag or a commit.
-
-    command: what does it again.
-    """
-
-    name: str
-    repository: str
-    revision: str
-    command: str
 
 
 def pull(
@@ -108,7 +76,7 @@ def pull(
         hub_cache.pin(repository, pinned)
         return here
     source = _base(name, repository, revision or pinned or _main(name))
-    with storage("write", paths.hub_cache()), _told(source):
+    with storage("write", paths.hub_cache()), told(source):
         return _pull(source, on_event, warn, accept)
 
 
@@ -120,13 +88,13 @@ def peek(base: str, on_event: OnEvent = ignore) -> Ahead:
     repository = catalog.repository_of(base)
     name = NAMES.get(repository, repository)
     source = _base(name, repository, hub_cache.pinned(repository) or _main(name))
-    with storage("write", paths.hub_cache()), _told(source):
+    with storage("write", paths.hub_cache()), told(source):
         remote = _look(source)
         if (note := wants_gpu(source.name, remote.family)) is not None:
             on_event(note)
         configs = [file for file in remote.wanted if Path(file.path).name in _CONFIGS]
         for file in configs:
-            _patiently(_fetch, repository, remote.commit, file, None)
+            patiently(_fetch, repository, remote.commit, file, None)
     fetched = sum(file.size for file in configs) / 1000
     on_event(Note(f"{name} is not here: its configs were fetched to plan with, {fetched:.1f} kB"))
     return Ahead(
@@ -149,7 +117,7 @@ def pull_files(
 
     Raises what `pull` raises, and what `choose` does.
     """
-    with storage("write", paths.hub_cache()), _told(source):
+    with storage("write", paths.hub_cache()), told(source):
         commit, files = _listed(source)
         here = hub_cache.files_in(hub_cache.snapshot(source.repository, commit))
         wanted = [files[path] for path in choose(files)]
@@ -212,7 +180,7 @@ def _listed(source: Source) -> tuple[str, dict[str, RepoFile]]:
     """The commit that a source's revision is now, and the files there by path."""
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # what goes wrong is told in a sentence
     api = HfApi(library_name="prism", library_version=__version__)
-    info = _patiently(
+    info = patiently(
         api.model_info,
         source.repository,
         revision=source.revision,
@@ -243,11 +211,11 @@ def _bring(
 ) -> Pulled:
     """Fetch the wanted files, of which some are absent from the cache, and check each."""
     _check_room(sum(file.size for file in absent))
-    meter = _Meter(sum(file.size for file in wanted), on_event)
+    meter = Meter(sum(file.size for file in wanted), on_event)
     on_event(StageBegan(STAGE, megabytes(meter.total), unit="MB"))
     # One after another: Xet fetches the pieces of a file in parallel, and Ctrl-C ends at once.
     for file in sorted(wanted, key=lambda file: file.size):
-        _patiently(_fetch, source.repository, commit, file, meter)
+        patiently(_fetch, source.repository, commit, file, meter)
         meter.settle(file.size)
     on_event(StageEnded(STAGE, megabytes(meter.total), "done"))
     return Pulled(
@@ -267,7 +235,7 @@ def _family(source: Source, commit: str, files: dict[str, RepoFile]) -> Family:
             f"{source.repository} holds no pipeline: it has no {hub_cache.INDEX}",
             hint="choose a repository in diffusers' format",
         )
-    index = _patiently(_fetch, source.repository, commit, files[hub_cache.INDEX], None)
+    index = patiently(_fetch, source.repository, commit, files[hub_cache.INDEX], None)
     try:
         pipeline = json.loads(index.read_text("utf-8"))["_class_name"]
         return FAMILIES[pipeline]
@@ -278,7 +246,7 @@ def _family(source: Source, commit: str, files: dict[str, RepoFile]) -> Family:
         ) from error
 
 
-def _fetch(repository: str, commit: str, file: RepoFile, meter: _Meter | None) -> Path:
+def _fetch(repository: str, commit: str, file: RepoFile, meter: Meter | None) -> Path:
     """Bring one file into the cache, and compare it with the hash that the Hub has of it.
 
     huggingface_hub itself compares sizes only, where it does not download through Xet.
@@ -292,7 +260,7 @@ def _fetch(repository: str, commit: str, file: RepoFile, meter: _Meter | None) -
                 cache_dir=paths.hub_cache(),
                 library_name="prism",
                 library_version=__version__,
-                tqdm_class=cast(Any, meter or _Meter(0, ignore)),
+                tqdm_class=cast(Any, meter or Meter(0, ignore)),
             )
         )
     except OSError as error:
@@ -320,59 +288,6 @@ def _digest(path: Path, file: RepoFile) -> str:
     return hashlib.sha1(b"blob %d\0" % len(blob) + blob, usedforsecurity=False).hexdigest()
 
 
-class _Meter:
-    """Where huggingface_hub puts a progress bar: it makes events, in MB, of the bytes it is told.
-
-    total: bytes of all files.
-    """
-
-    def __init__(self, total: int, on_event: OnEvent) -> None:
-        self.total, self.on_event = total, on_event
-        self.whole = 0  # bytes of the files that are done
-        self.begun = 0  # bytes of the one that is not
-        self.shown = 0  # MB
-
-    def __call__(self, *, initial: int = 0, **bar: object) -> Self:
-        """Begin a file: huggingface_hub takes this for the class of its bar."""
-        self.begun = initial
-        return self
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def update(self, n: float | None = 1) -> None:
-        """So many more bytes are on disk, or fewer, where a file begins anew."""
-        self.begun += int(n or 0)
-        self._show()
-
-    def update_transfer(self, n: float | None = 1) -> None:
-        """So many bytes came over the network; Xet sends fewer than a file has."""
-
-    def set_postfix_str(self, *text: object, **options: object) -> None:
-        """A bar would show the rate."""
-
-    set_transfer_postfix_str = set_postfix_str
-
-    def settle(self, size: int) -> None:
-        """A file of so many bytes is done, downloaded or found."""
-        self.whole, self.begun = self.whole + size, 0
-        self._show()
-
-    def _show(self) -> None:
-        now = megabytes(min(self.whole + self.begun, self.total))
-        if now != self.shown:
-            self.shown = now
-            self.on_event(StageMoved(STAGE, now))
-
-
-def megabytes(count: int) -> int:
-    """Bytes in MB, rounded up."""
-    return -(-count // 1_000_000)
-
-
 def _check_room(count: int) -> None:
     """Raise DiskFull before a download of so many bytes that the cache has no room for."""
     cache = paths.hub_cache()
@@ -383,94 +298,3 @@ def _check_room(count: int) -> None:
             f"{cache} has {free / 1e9:.1f} GB free, and {count / 1e9:.1f} GB are to be downloaded",
             hint="make room, or set HF_HOME to a folder on a larger disk",
         )
-
-
-def _patiently(call: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
-    """`call`, again after a while where it fails in a way that may pass by itself."""
-    retrying = Retrying(
-        stop=stop_after_attempt(_TRIES),
-        wait=wait_exponential(max=8),
-        retry=retry_if_exception(_may_pass),
-        reraise=True,
-    )
-    return retrying(call, *args, **options)
-
-
-def _may_pass(error: BaseException) -> bool:
-    """Whether the same request may succeed later: not where there is no network at all."""
-    cause = _cause(error)
-    if isinstance(cause, HfHubHTTPError):
-        return cause.response.status_code >= 500 or cause.response.status_code in {408, 429}
-    if isinstance(cause, httpx2.ConnectError | httpx2.ProxyError | OfflineModeIsEnabled):
-        return False
-    lost = httpx2.TransportError | ConnectionError | TimeoutError  # the latter two are Xet's
-    return isinstance(cause, lost | DownloadDamaged)
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What went wrong, where huggingface_hub says only that the file is not in the cache either."""
-    return (error.__cause__ or error) if isinstance(error, LocalEntryNotFoundError) else error
-
-
-@contextmanager
-def _told(source: Source) -> Iterator[None]:
-    """Turn what huggingface_hub and its connections raise into a sentence with what mends it."""
-    try:
-        yield
-    except (
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        FileMetadataError,
-        httpx2.HTTPError,
-        ConnectionError,
-        TimeoutError,
-    ) as error:
-        raise _sentence(source, _cause(error)) from error
-
-
-def _sentence(source: Source, cause: BaseException) -> PrismError:
-    repository, again = source.repository, source.command
-    page = f"https://huggingface.co/{repository}"
-    kept = "what has arrived whole is kept"
-    match cause:
-        case OfflineModeIsEnabled():
-            return HubUnreachable(
-                "nothing is downloaded while HF_HUB_OFFLINE is set",
-                hint=f"unset it and run: {again}; mini needs no download",
-            )
-        case GatedRepoError():
-            return BaseGated(
-                f"{repository} is for users who have accepted its licence",
-                hint=f"accept it at {page}, then: hf auth login, then: {again}",
-            )
-        case RevisionNotFoundError():
-            return BaseNotFound(
-                f"{repository} has no revision {source.revision!r}",
-                hint=f"its branches, tags and commits are at {page}/commits/main;"
-                f" the newest: {again} --revision main",
-            )
-        case RepositoryNotFoundError():
-            return BaseNotFound(
-                f"there is no repository {repository} on the Hub, or it is private",
-                hint="check the name; a private one needs: hf auth login",
-            )
-        case HfHubHTTPError(response=response) if response.status_code in {401, 403}:
-            return BaseGated(
-                f"the Hub does not let you download {repository}, and answers"
-                f" {response.status_code}",
-                hint=f"look at {page}, log in with: hf auth login, then: {again}",
-            )
-        case HfHubHTTPError(response=response):
-            return HubUnreachable(
-                f"the Hub answers {response.status_code} when asked for {repository}",
-                hint=f"wait a while and run: {again}; {kept}",
-            )
-        case FileMetadataError():
-            return HubUnreachable(
-                f"what answers at {constants.ENDPOINT} is not the Hub",
-                hint="look at HF_ENDPOINT and the proxy",
-            )
-    return HubUnreachable(
-        f"cannot reach {constants.ENDPOINT}, or lost it on the way ({type(cause).__name__})",
-        hint=f"with a network, run: {again}; {kept}, and mini needs no network",
-    )

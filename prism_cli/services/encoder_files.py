@@ -76,7 +76,8 @@ def pull_encoder(source: EncoderSource, on_event: OnEvent = ignore) -> None:
 
     Raises BaseRefused, HubUnreachable, DownloadDamaged, StorageFailed.
     """
-    from prism_cli.services.downloads import Source, pull_files
+    from prism_cli.services.downloads import pull_files
+    from prism_cli.services.hub_requests import Source
 
     records = paths.encoders_dir()
     revision = hub_cache.pinned(source.repository, records) or _MAIN

@@ -27,7 +27,7 @@ from prism_cli.errors import (
     HubUnreachable,
     PrismError,
 )
-from prism_cli.services import bases, downloads
+from prism_cli.services import bases, download_meter, downloads
 from prism_cli.services.bases import default_base, list_bases, offer_for
 from prism_cli.services.downloads import peek, pull
 from prism_cli.services.events import Event, Note, StageBegan, StageEnded, StageMoved
@@ -245,7 +245,7 @@ class TestFaults:
         self, hub: Hub, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Ctrl-C in the last file: nothing is pinned, and the others need not come again."""
-        monkeypatch.setattr(downloads, "megabytes", lambda count: count)
+        monkeypatch.setattr(download_meter, "megabytes", lambda count: count)
         total = sum(map(len, hub.contents[hub.branches[TINY]["main"]].values()))
 
         def stop(event: Event) -> None:
