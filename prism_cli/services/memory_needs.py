@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from prism_cli.backbones.fitting import TILE
-from prism_cli.backbones.footprint import Cost, Footprint, Precision
+from prism_cli.backbones.footprint import Footprint, Precision
+from prism_cli.backbones.meter import Cost
 from prism_cli.runtime import Machine, Quantization
 from prism_cli.settings import Recipe
 

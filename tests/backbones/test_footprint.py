@@ -17,7 +17,8 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from prism_cli.backbones.base import Conditioning, SamplingPlan
 from prism_cli.backbones.flux import FluxBackbone
-from prism_cli.backbones.footprint import Footprint, Part, measure
+from prism_cli.backbones.footprint import Footprint, Part
+from prism_cli.backbones.meter import measure
 from prism_cli.backbones.sdxl import SDXLBackbone
 from prism_cli.backbones.unet import UNetBackbone
 from prism_cli.errors import BaseRefused

@@ -10,7 +10,8 @@ from typing import Any, cast
 import pytest
 import torch
 
-from prism_cli.backbones.footprint import Cost, Footprint, Part
+from prism_cli.backbones.footprint import Footprint, Part
+from prism_cli.backbones.meter import Cost
 from prism_cli.errors import TooLarge
 from prism_cli.runtime import Machine, Quantization
 from prism_cli.services.memory_needs import Way, Work
