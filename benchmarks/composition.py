@@ -62,7 +62,7 @@ from prism_cli.services.train import train
 from prism_cli.services.transfer import TransferRequest, transfer
 
 METHODS = ("sum", "per-token")
-WEIGHTS = (0.7, 0.5)  # of both subjects, which the sum is tried at besides 1
+WEIGHTS = (0.7, 0.5, 0.35)  # of both subjects, which the sum is tried at besides 1
 NOUNS = ("box", "wolf", "doll", "bag", "car", "tent")  # the first four are the paper's (Fig. 13)
 MOVED = 8  # subjects
 PAIRS = 12  # of each kind

@@ -35,6 +35,7 @@ class TokenOptions:
     residual_length: int = _setting(0, 0, 64)  # m; 0: as long as the caption
     weight_decay: float = _setting(1e-2, 0.0, 1.0)  # AdamW's [OC]
     clip: float = _setting(1.0, 0.0, 1e6)  # norm of the gradient [OC]
+    ema_decay: float = _setting(0.0, 0.0, 0.9999)  # of the average that is kept; 0: the last rows
     evaluate_every: int = _setting(10, 1, 10_000)  # updates between two looks at the fixed batch
     evaluation_times: int = _setting(2, 1, 64)  # samples per photo in the fixed batch
     plateau_window: int = _setting(6, 2, 1000)  # evaluations; docs/method.md, "While not converged"

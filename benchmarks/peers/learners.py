@@ -139,7 +139,7 @@ def prism(
     options = replace(
         recipe.tokens,
         beta=recipe.tokens.beta if beta is None else beta,
-        **UNWATCHED,
+        **UNWATCHED | {"steps": updates.words},
     )
     rng = generator(seed)
     tokens = init_tokens(
@@ -152,7 +152,7 @@ def prism(
         rng=rng,
     )
     state = TokenTraining.start(tokens, options, rng)
-    for _ in islice(optimize_tokens(backbone, lesson.z_0, state, options), updates.words):
+    for _ in optimize_tokens(backbone, lesson.z_0, state, options):
         pass
     if updates.lora:
         tuning = replace(recipe.finetuning, **UNWATCHED)

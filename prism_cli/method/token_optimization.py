@@ -17,12 +17,18 @@ from prism_cli.method.losses import exclusion_loss, reconstruction_loss
 from prism_cli.method.tokens import ConceptTokens
 from prism_cli.settings import TokenOptions
 
+WARM_UP = 9  # updates, by which an average of few is one of all
+
 
 @dataclass(slots=True)
 class TokenTraining:
-    """Everything that the next step depends on; what a checkpoint holds."""
+    """Everything that the next step depends on; what a checkpoint holds.
+
+    averages: running ones of ``tokens.parameters()``, in their order, which the tokens end as.
+    """
 
     tokens: ConceptTokens
+    averages: list[Tensor]
     optimizer: torch.optim.AdamW
     rng: Generator
     step: int = 0
@@ -34,7 +40,21 @@ class TokenTraining:
         optimizer = torch.optim.AdamW(
             list(tokens.parameters()), lr=options.lr, weight_decay=options.weight_decay
         )
-        return cls(tokens, optimizer, rng)
+        averages = [rows.detach().clone() for rows in tokens.parameters()]
+        return cls(tokens, averages, optimizer, rng)
+
+    @torch.no_grad()
+    def average(self, decay: float) -> None:
+        """Take the rows into their average; the first few count alike, whatever the decay."""
+        kept = min(decay, self.step / (self.step + WARM_UP))
+        for mean, rows in zip(self.averages, self.tokens.parameters(), strict=True):
+            mean.mul_(kept).add_(rows, alpha=1 - kept)
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Leave the tokens at their averages."""
+        for mean, rows in zip(self.averages, self.tokens.parameters(), strict=True):
+            rows.copy_(mean)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +83,8 @@ def optimize_tokens(
 ) -> Iterator[TokenStep]:
     """Run Algorithm 1 from `state`, in place; the caller may stop between any two steps.
 
-    Ends at the cap, with ``state.step == options.steps``, or before, by the plateau rule.
+    Ends at the cap, with ``state.step == options.steps``, or before, by the plateau rule; the rows
+    are then their running averages (Polyak and Juditsky, 1992), which at a decay of 0 they are.
     z_0: (N, V, c, h, w), the latents of V views of N photos, computed once.
     """
     null = backbone.encode_text([NULL], {})
@@ -84,6 +105,7 @@ def optimize_tokens(
                 losses = token_losses(backbone, z_0, fixed, state.tokens, null)
             state.curve.append(losses.objective(options.beta).item())
         if state.step == options.steps or rule.reached(state.curve):
+            state.settle()
             return
         draw = draw_batch(  # lines 4, 5, 10
             backbone, z_0, batch=options.batch, negatives=anchors, rng=state.rng
@@ -94,6 +116,7 @@ def optimize_tokens(
         torch.nn.utils.clip_grad_norm_(list(state.tokens.parameters()), options.clip)
         state.optimizer.step()  # line 15; rows outside the batch have no gradient and stay
         state.step += 1
+        state.average(options.ema_decay)
         yield TokenStep(state.step, losses.rec.mean().item(), losses.excl.mean().item())
 
 

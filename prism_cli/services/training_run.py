@@ -109,11 +109,14 @@ class TrainingRun:
             facts = saved.facts["outcome"]
             return {TOKENS: StageOutcome(**{**facts, "curve": tuple(facts["curve"])})}
         if saved is not None:
+            checkpoint.restore_values(state.averages, _listed(saved, "averages."))
             self._restore(state, saved)
 
         def snapshot() -> Checkpoint:
             return Checkpoint(
-                _numbered("tokens.", state.tokens.parameters()) | _progress(state),
+                _numbered("tokens.", state.tokens.parameters())
+                | _numbered("averages.", state.averages)
+                | _progress(state),
                 {
                     "stage": TOKENS,
                     "created": self.created,

@@ -13,7 +13,12 @@ from prism_cli.backbones.base import Backbone
 from prism_cli.backbones.corruption import corrupt
 from prism_cli.method.conditions import NULL
 from prism_cli.method.draws import Draw, draw_batch
-from prism_cli.method.token_optimization import TokenTraining, optimize_tokens, token_losses
+from prism_cli.method.token_optimization import (
+    WARM_UP,
+    TokenTraining,
+    optimize_tokens,
+    token_losses,
+)
 from prism_cli.method.tokens import ConceptTokens, init_tokens
 from prism_cli.settings import TokenOptions
 from tests.bases import fresh_mini, mini, seeded
@@ -259,6 +264,24 @@ def test_no_steps_leave_the_tokens_as_they_start() -> None:
     assert len(state.curve) == 1
     for row, start in zip(state.tokens.parameters(), tokens_of(toy()).parameters(), strict=True):
         assert torch.equal(row, start)
+
+
+def test_the_tokens_end_as_the_average_of_their_steps() -> None:
+    """At a large decay the warm-up says how much each step counts; at 0 the last one is kept."""
+    options = replace(NEVER_FLAT, steps=4)
+    last = run(photos(), options)
+    backbone = toy()
+    state = TokenTraining.start(tokens_of(backbone), options, seeded(0))
+    mean = state.tokens.target[ENCODER].detach().clone()
+
+    averaged = replace(options, ema_decay=0.999)
+    for step in optimize_tokens(backbone, photos(), state, averaged):
+        kept = step.step / (step.step + WARM_UP)
+        mean = kept * mean + (1 - kept) * state.tokens.target[ENCODER].detach()
+        raw = state.tokens.target[ENCODER].detach().clone()
+
+    assert torch.equal(raw, last.tokens.target[ENCODER])  # the steps themselves are the same
+    assert torch.allclose(state.tokens.target[ENCODER], mean) and not torch.allclose(raw, mean)
 
 
 def test_the_curve_needs_no_luck() -> None:

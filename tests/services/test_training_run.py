@@ -22,7 +22,13 @@ from tests.toy import SHAPE, toy
 STEPS = 6
 RECIPE = Recipe(
     tokens=TokenOptions(
-        steps=STEPS, batch=2, lr=0.05, evaluate_every=2, plateau_ratio=0.0, residual_length=1
+        steps=STEPS,
+        batch=2,
+        lr=0.05,
+        ema_decay=0.9,
+        evaluate_every=2,
+        plateau_ratio=0.0,
+        residual_length=1,
     ),
     finetuning=FinetuneOptions(
         steps=STEPS, batch=2, lr=0.05, rank=2, evaluate_every=2, plateau_ratio=0.0
