@@ -62,7 +62,8 @@ from prism_cli.services.train import train
 from prism_cli.services.transfer import TransferRequest, transfer
 
 METHODS = ("sum", "per-token")
-WEIGHTS = (0.7, 0.5, 0.35)  # of both subjects, which the sum is tried at besides 1
+# Of two subjects, at what weight of both: the sum is tried at lower ones too.
+BESIDE = (("sum", 1.0), ("sum", 0.7), ("sum", 0.5), ("sum", 0.35), ("per-token", 1.0))
 NOUNS = ("box", "wolf", "doll", "bag", "car", "tent")  # the first four are the paper's (Fig. 13)
 MOVED = 8  # subjects
 PAIRS = 12  # of each kind
@@ -214,7 +215,7 @@ class Bench:
             "present": self.nearest(shown, hands).count(own) / len(shown),
         }
 
-    def beside(self, one: str, other: str, method: str, weight: float = 1.0) -> Finding:
+    def beside(self, one: str, other: str, method: str, weight: float) -> Finding:
         """Two subjects, each in a half; the weight is of both LoRAs."""
         shown = self.pictures(f"a [{one}:{weight:g}] next to a [{other}:{weight:g}]", method=method)
         pair = [_thing(self.subjects[noun]) for noun in (one, other)]
@@ -420,14 +421,14 @@ def compositions(
         f"both present (aim {PRESENT:.0%}) | in true pictures |"
     )
     yield "| --- " * 9 + "|"
-    for method in ("sum", *(at("sum", weight) for weight in WEIGHTS), "per-token"):
-        rows = [(pair, found[f"beside {' '.join(pair)} {method}"]) for pair in beside]
+    for way in (at(method, weight) for method, weight in BESIDE):
+        rows = [(pair, found[f"beside {' '.join(pair)} {way}"]) for pair in beside]
         cells = [
             Cell(noun, found[f"alone {noun}"], row[noun], row[f"{noun}, true"])
             for pair, row in rows
             for noun in pair
         ]
-        yield line("a subject beside a subject", method, cells, [row for _, row in rows])
+        yield line("a subject beside a subject", way, cells, [row for _, row in rows])
     for method in METHODS:
         dressed = [(n, s, found[f"styled {n} {s} {method}"]) for n, s in styled]
         both = [row for *_, row in dressed]
@@ -534,15 +535,12 @@ def main() -> None:
     }
     for noun, style in styled:
         looks[f"alone {style} {noun}"] = partial(bench.style_alone, style, noun)
-    for method in METHODS:
-        for one, other in beside:
-            looks[f"beside {one} {other} {method}"] = partial(bench.beside, one, other, method)
-        for noun, style in styled:
-            looks[f"styled {noun} {style} {method}"] = partial(bench.styled, noun, style, method)
-    for weight, (one, other) in product(WEIGHTS, beside):
-        looks[f"beside {one} {other} {at('sum', weight)}"] = partial(
-            bench.beside, one, other, "sum", weight
+    for (method, weight), (one, other) in product(BESIDE, beside):
+        looks[f"beside {one} {other} {at(method, weight)}"] = partial(
+            bench.beside, one, other, method, weight
         )
+    for method, (noun, style) in product(METHODS, styled):
+        looks[f"styled {noun} {style} {method}"] = partial(bench.styled, noun, style, method)
     looks |= {f"moved {noun}": partial(bench.moved, noun) for noun in moved}
     looks |= {f"worn {name}": partial(bench.worn_by, name) for name in bench.worn}
     results.find(looks, args.part)
