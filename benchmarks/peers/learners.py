@@ -10,6 +10,10 @@ own batch and rank, so that they differ in what is learned and from which prompt
 - Pivotal tuning (Roich et al., 2021; for LoRA as in cloneofsimo/lora): the word first, then a LoRA
   while the word is fixed.
 - prism without residuals: its random start and its bare prompt, and no more than the target in it.
+- prism without captions: every residual starts from "a photo". With whole ones: they name the
+  concept too, as the paper's do.
+
+Words are left at their running average where the recipe has one, in every learner.
 """
 
 from __future__ import annotations
@@ -29,13 +33,14 @@ from prism_cli.backbones.corruption import corrupt, target
 from prism_cli.method.finetuning import Finetuning, encode_conditions, finetune
 from prism_cli.method.losses import reconstruction_loss
 from prism_cli.method.token_optimization import TokenTraining, optimize_tokens
-from prism_cli.method.tokens import init_tokens, random_rows
+from prism_cli.method.tokens import ConceptTokens, init_tokens, random_rows
 from prism_cli.runtime import generator
 from prism_cli.settings import Recipe
 
 WORD = Slot("concept")
 RARE = "sks"  # the identifier of DreamBooth's examples: letters that mean nothing to the base
 TEMPLATES = ("a photo of a {}", "a picture of a {}", "a drawing of a {}")
+OWN, NAMED, BARE = "own", "named", "bare"  # without what the photos share; with it; "a photo"
 # The updates end a stage, not its cap or its plateau, so that no time goes into looking for one.
 UNWATCHED: dict[str, Any] = {"steps": 10**6, "evaluate_every": 10**6, "plateau_ratio": 0.0}
 
@@ -44,22 +49,27 @@ UNWATCHED: dict[str, Any] = {"steps": 10**6, "evaluate_every": 10**6, "plateau_r
 class Lesson:
     """What is learned from. z_0: (N, 1, c, h, w). nouns: what each photo shows a thing of.
 
-    noun: the one that all of them show; None for a style or a pattern.
+    noun: the one that all of them show; None for a style or a pattern. captions: of each photo, by
+    what they say: `OWN`, `NAMED`, `BARE`.
     """
 
     z_0: Tensor
-    captions: Sequence[str]
+    captions: Mapping[str, Sequence[str]]
     nouns: Sequence[str]
     noun: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
-    """What stands for * in a prompt, and what it needs. steps: updates made."""
+    """What stands for * in a prompt, and what it needs. steps: updates made.
+
+    first_loss: prism's objective on a fixed batch before the first of them.
+    """
 
     word: str | Slot
     rows: Rows = field(default_factory=dict)
     steps: int
+    first_loss: float | None = None
 
     def prompt(self, template: str) -> Prompt:
         """A template with the concept in it."""
@@ -134,6 +144,7 @@ def prism(
     seed: int,
     *,
     beta: float | None = None,
+    captions: str = OWN,
 ) -> Learned:
     """Algorithms 1 and 2. beta: None for the base's own."""
     options = replace(
@@ -145,7 +156,7 @@ def prism(
     tokens = init_tokens(
         backbone,
         WORD.concept,
-        lesson.captions,
+        lesson.captions[captions],
         length=options.length,
         word=None,
         residual_length=options.residual_length or None,
@@ -160,11 +171,17 @@ def prism(
         lora = Finetuning.start(backbone, tuning, generator(seed + 1))
         for _ in islice(finetune(backbone, lesson.z_0, conditions, lora, tuning), updates.lora):
             pass
-    return Learned(word=WORD, rows=tokens.detached().rows(), steps=updates.total)
+    return Learned(
+        word=WORD,
+        rows=tokens.detached().rows(),
+        steps=updates.total,
+        first_loss=state.curve[0],
+    )
 
 
 LEARNERS: Mapping[str, Learner] = {
     "prism": Learner(prism, Stages("tokens", lora=True)),
+    "prism, no captions": Learner(partial(prism, captions=BARE), Stages("tokens", lora=True)),
     "prism, beta = 0": Learner(partial(prism, beta=0.0), Stages("tokens, beta = 0", lora=True)),
     "prism, no residuals": Learner(without_residuals, Stages("word", lora=True)),
     "pivotal tuning": Learner(pivotal_tuning, Stages("word", lora=True)),
@@ -173,6 +190,7 @@ LEARNERS: Mapping[str, Learner] = {
     "DreamBooth-LoRA, no noun": Learner(
         partial(dreambooth, with_noun=False), Stages(None, lora=True)
     ),
+    "prism, whole captions": Learner(partial(prism, captions=NAMED), Stages("tokens", lora=True)),
 }
 COSTS: Mapping[str, tuple[str, bool]] = {
     "tokens": ("prism", False),
@@ -207,19 +225,17 @@ def _learn_word(
         )
         for encoder, vocabulary in backbone.vocabulary().items()
     }
-    parameters = list(rows.values())
-    optimizer = torch.optim.AdamW(parameters, lr=options.lr, weight_decay=options.weight_decay)
+    state = TokenTraining.start(ConceptTokens(WORD.concept, rows, ()), options, rng)
     for _ in range(updates):
         i = _pick(len(lesson.z_0), options.batch, rng)
         said = torch.randint(len(templates), (len(i),), generator=rng).tolist()
         conditions = backbone.encode_text([_about(templates[k], WORD) for k in said], {WORD: rows})
-        _descend(
-            _denoise(backbone, lesson.z_0[i, 0], conditions, rng),
-            optimizer,
-            parameters,
-            options.clip,
-        )
-    return {WORD: {encoder: row.detach() for encoder, row in rows.items()}}
+        loss = _denoise(backbone, lesson.z_0[i, 0], conditions, rng)
+        _descend(loss, state.optimizer, list(rows.values()), options.clip)
+        state.step += 1
+        state.average(options.ema_decay)
+    state.settle()
+    return {WORD: state.tokens.detached().target}
 
 
 def _learn_lora(

@@ -23,7 +23,7 @@ SOURCE = "mini"
 # Least probability at which a word is said. On 2000 pictures of one thing in the three hands that
 # the scorer never saw, this share of what is said is true, and this share of what is there is said:
 # nouns 92 and 58 %, colours 93 and 93, patterns 98 and 99, sizes 99 and 99, grounds 100 and 100
-# (`python -m benchmarks.captions --artwork FOLDER --thresholds`). A style is never said: at 0.99 a
+# (`python -m benchmarks.caption_thresholds --artwork FILE`). A style is never said: at 0.99 a
 # fifth of the drawings in an unknown hand would still get the name of one that it knows.
 THRESHOLDS = {"noun": 0.9, "colour": 0.99, "pattern": 0.65, "size": 0.5, "ground": 0.5}
 # Likewise of the halves of a picture, which is of a pair where both are sure of their nouns and
