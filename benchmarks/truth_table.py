@@ -55,7 +55,7 @@ from prism_cli.settings import Recipe, resolve
 
 TRUE, WORDS = "(true pictures)", "(words alone)"
 AT_ONCE = 20  # pictures
-TIMED = 10  # updates
+TIMED = 40  # updates
 NUMBERS = ("fidelity", "fidelity_net", "alignment", "harmonic", "leakage")
 COMPARED = ("fidelity", "harmonic", "leakage")  # with prism's, concept by concept
 KINDS = {
@@ -184,6 +184,12 @@ def cells(
                 yield learner, concept, seed
 
 
+def key_of(learner: str, concept: Concept, seed: int) -> str:
+    """Of a training, in the results."""
+    own = "".join(f", {name}={value}" for name, value in TUNED.get(learner, {}).items())
+    return f"{learner}{own}, {concept.name}, seed {seed}"
+
+
 def tables(rows: Sequence[Finding], learners: Sequence[str]) -> Iterator[str]:
     """Markdown: for all kinds and each, a line a learner."""
     by_learner = {name: {r["concept"] for r in rows if r["learner"] == name} for name in learners}
@@ -276,7 +282,6 @@ def main() -> None:
         "artwork": digest(args.artwork), "judging": judging.VERSION, "equal": args.equal,
         "trial": args.trial, "prompts": args.prompts, "images": args.images,
         "drawing steps": args.drawing_steps, "recipe": bench.recipe.flat(),
-        "tuned": {name: dict(own) for name, own in TUNED.items()},
     }  # fmt: skip
     chosen = [
         replace(each, prompts=each.prompts[: args.prompts])
@@ -291,14 +296,12 @@ def main() -> None:
     if args.costs:
         return
     jobs = {
-        f"{learner}, {concept.name}, seed {seed}": partial(bench.run, learner, concept, seed, costs)
+        key_of(learner, concept, seed): partial(bench.run, learner, concept, seed, costs)
         for learner, concept, seed in cells(chosen, args.only, args.seeds)
     }
     results.find(jobs, args.part)
-    known = {concept.name for concept in chosen}
-    rows = [row for key, row in results.found.items() if key != COSTS_KEY]
-    mine = [row for row in rows if row["concept"] in known and row["seed"] < args.seeds]
-    print("\n".join(tables(mine, args.only)))
+    rows = [results.found[key] for key in jobs if key in results.found]
+    print("\n".join(tables(rows, args.only)))
 
 
 if __name__ == "__main__":

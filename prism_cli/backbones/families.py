@@ -15,7 +15,7 @@ MINI_RECIPE = Recipe(
     tokens=TokenOptions(
         steps=200, batch=4, lr=5e-3, beta=0.1, anchors=1, ema_decay=0.98, plateau_ratio=0
     ),
-    finetuning=FinetuneOptions(steps=400, batch=4, lr=1.5e-3, rank=8, plateau_ratio=0),
+    finetuning=FinetuneOptions(steps=400, batch=4, lr=3e-4, rank=8, plateau_ratio=0),
     drawing=DrawingOptions(steps=30, guidance=2.0),
 )
 
