@@ -1,0 +1,72 @@
+"""What each learner of the truth table does with its updates, on the practice base."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+
+from benchmarks.peers.budget import Updates
+from benchmarks.peers.learners import BARE, LEARNERS, NAMED, OWN, RARE, WORD, Lesson
+from prism_cli.backbones import catalog
+from prism_cli.backbones.unet import UNetBackbone
+from prism_cli.runtime import detect, generator
+from prism_cli.settings import Recipe, TokenOptions
+
+PHOTOS = 2
+RECIPE = Recipe(tokens=TokenOptions(batch=2, anchors=1, lr=0.01))
+LESSON = Lesson(
+    z_0=torch.randn(PHOTOS, 1, 8, 16, 16, generator=generator(0)),
+    captions={OWN: ["in the city", "in a field"], NAMED: ["a cat", "a cat"], BARE: ["a photo"] * 2},
+    nouns=["cat", "cat"],
+    noun="cat",
+)
+
+
+@pytest.fixture(scope="module")
+def mini() -> UNetBackbone:
+    base = catalog.load(catalog.resolve("mini"), detect())
+    assert isinstance(base, UNetBackbone)
+    return base
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_updates_go_where_the_method_has_them(mini: UNetBackbone, name: str) -> None:
+    """Into the words, the LoRA, or both; and the prompt has what was learned in it."""
+    learner, base = LEARNERS[name], copy.deepcopy(mini)
+    given = Updates(2 if learner.stages.words else 0, 1 if learner.stages.lora else 0)
+
+    learned = learner.learn(base, LESSON, RECIPE, given, 0)
+
+    assert learned.steps == given.total
+    assert bool(learned.rows) == bool(given.words)
+    assert any("lora" in part for part, _ in base.unet.named_modules()) == bool(given.lora)
+    prompt = learned.prompt("a * box")
+    assert prompt == ("a ", learned.word, " box")
+    assert learned.word == WORD if given.words else str(learned.word).startswith(RARE)
+    with torch.no_grad():
+        base.encode_text([prompt], learned.rows)
+
+
+@pytest.mark.parametrize("name", ["Textual Inversion", "prism, no residuals", "pivotal tuning"])
+def test_words_are_left_at_their_average(mini: UNetBackbone, name: str) -> None:
+    """After two updates, of which an average of nearly all decays slowly, not at the last."""
+    averaged = replace(RECIPE, tokens=replace(RECIPE.tokens, ema_decay=0.98))
+    last, mean = (
+        LEARNERS[name].learn(copy.deepcopy(mini), LESSON, recipe, Updates(2, 0), 0).rows[WORD]
+        for recipe in (RECIPE, averaged)
+    )
+    for encoder, rows in last.items():
+        assert not torch.equal(rows, mean[encoder])
+        assert torch.dist(rows, mean[encoder]) < 0.1
+
+
+def test_captions_are_what_residuals_start_from(mini: UNetBackbone) -> None:
+    """So that the objective before the first update is another."""
+    first = {
+        name: LEARNERS[name].learn(copy.deepcopy(mini), LESSON, RECIPE, Updates(1, 0), 0).first_loss
+        for name in ("prism", "prism, no captions", "prism, whole captions")
+    }
+    assert len(set(first.values())) == len(first)
