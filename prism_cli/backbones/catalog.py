@@ -112,7 +112,7 @@ def resolve_trained(base_id: str, revision: str) -> BaseEntry:
             return resolve(str(folder))
     raise BaseNotFound(
         f"the base {base_id!r} is not where it was when it was last used",
-        hint="name its folder with --base FOLDER",
+        hint="name its folder once where it is now: prism gen PROMPT --base FOLDER",
     )
 
 

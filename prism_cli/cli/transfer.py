@@ -34,9 +34,13 @@ def transfer_command(
         int, typer.Option("--count", "-n", min=1, max=100, help="Pictures of each, a seed each.")
     ] = 3,
     template: Annotated[
-        str,
-        typer.Option(metavar="TEXT", help="The prompt: * is the concept, {noun} each noun."),
-    ] = "a photo of * {noun}",
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="The prompt: * is the concept, {noun} each noun. Without it: 'a photo of * {noun}'"
+            " for a subject; a style and an action are said behind the noun.",
+        ),
+    ] = None,
     photos: Annotated[
         Path | None,
         typer.Option(

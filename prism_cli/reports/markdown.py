@@ -22,9 +22,9 @@ def render_markdown(report: Report, picture: str | None = None) -> str:
         _table(("", ""), [(name, value) for name, value in report.facts.items()]),
         "## Use it",
         *(f"{_plain(what)}\n\n    {command}" for command, what in report.use),
-        "## Scores",
-        *_scores(report),
     ]
+    if not report.composed:
+        blocks += ["## Scores", *_scores(report)]
     if report.interference:
         blocks += ["## Interference", *_interference(report.interference)]
     if report.leakage:
@@ -39,13 +39,10 @@ def render_markdown(report: Report, picture: str | None = None) -> str:
     if report.curves:
         blocks += ["## Training", _training(report)]
     captions = [(each.photo, each.text, each.source) for each in report.captions]
+    if captions:
+        blocks += ["## Captions", _table(("photo", "caption", "from"), captions)]
     settings = [(each.name, each.value, each.source) for each in report.settings]
-    blocks += [
-        "## Captions",
-        _table(("photo", "caption", "from"), captions),
-        "## Settings",
-        _table(("setting", "value", "from"), settings),
-    ]
+    blocks += ["## Settings", _table(("setting", "value", "from"), settings)]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -101,7 +98,7 @@ def _interference(found: Interference) -> list[str]:
             f"{pair.one} and {pair.other}",
             _number(pair.cosine),
             ", ".join(f"{name} {_number(cosine)}" for name, cosine in sorted(pair.tokens.items())),
-            f"{len(pair.clashes)} of {pair.layers}",
+            f"{pair.clashes} of {len(pair.layers)}",
         )
         for pair in found.pairs
     ]

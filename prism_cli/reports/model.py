@@ -175,20 +175,38 @@ class Matrix:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InterferingLayer:
+    """A layer that two concepts change.
+
+    cosine: of what they do. reads, writes: how much of what they take in and put out they share.
+    clashes: whether one changes what the other does.
+    """
+
+    layer: str
+    cosine: float
+    reads: float
+    writes: float
+    clashes: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InterferingPair:
     """Two concepts of a composition.
 
-    cosine: of their weighted deltas. tokens: of their tokens, in each encoder. layers: how many
-    both change; clashes: the names of those in which one changes what the other does, the worst
-    first.
+    cosine: of their weighted deltas. tokens: of their tokens, in each encoder. layers: those that
+    both change, the strongest cosine first.
     """
 
     one: str
     other: str
     cosine: float
     tokens: Mapping[str, float]
-    layers: int
-    clashes: tuple[str, ...]
+    layers: tuple[InterferingLayer, ...]
+
+    @property
+    def clashes(self) -> int:
+        """How many of the layers clash."""
+        return sum(layer.clashes for layer in self.layers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +241,8 @@ class DrawnPrompt:
 class Report:
     """Everything that a report shows; a section that is None or empty is left out.
 
-    use: commands, with what each does.
+    use: commands, with what each does. composed: whether it is of other concepts, so that it was
+    learned from no photo and is not evaluated.
     """
 
     name: str
@@ -245,3 +264,4 @@ class Report:
     drawn: tuple[DrawnPrompt, ...] = ()
     leakage: Matrix | None = None
     interference: Interference | None = None
+    composed: bool = False

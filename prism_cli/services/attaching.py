@@ -80,7 +80,7 @@ def attachments(
         else:
             parts = {name: (unpack_lora(archive), tuple(unpack_rows(archive)))}
         for part, (state, where) in parts.items():
-            if state:
+            if state and weights[name]:  # at 0 it would still have a share of the picture
                 loras[part], slots[part] = (state, weights[name]), where
     return loras, slots if method == PER_TOKEN else None
 

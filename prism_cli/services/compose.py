@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from prism_cli import __version__, paths, placeholders
-from prism_cli.backbones import catalog, merging
+from prism_cli.backbones import merging
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.errors import NameTaken, OptionRefused, PromptRefused
 from prism_cli.method import composition
@@ -37,6 +37,7 @@ from prism_cli.services.interference import (
 from prism_cli.services.parts import Parts, parts_of, phrase_of
 from prism_cli.services.pictures import png
 from prism_cli.services.recognition import PracticeJudge
+from prism_cli.services.trained_base import common_base
 
 METHODS = (SUM, *merging.METHODS, PER_TOKEN)
 DENSITY = 0.5
@@ -109,9 +110,8 @@ def compose(
             f"there is a concept called {name!r}",
             hint="choose another --name, or replace it with --force",
         )
+    entry = common_base(archives)
     parts = parts_of(archives, weights)
-    base = next(iter(archives.values())).manifest.base
-    entry = catalog.resolve_trained(base.id, base.revision)
     if request.method == PER_TOKEN:
         refuse_mixed(entry)
         if parts.fused:
@@ -158,9 +158,10 @@ def _checked(request: ComposeRequest) -> dict[str, float]:
     names = request.names
     again = next((name for name in names if names.count(name) > 1), None)
     weights = request.weights or (1.0,) * len(names)
-    problem = ""
+    problem, hint = "", "for example: prism compose mydog watercolor --weights 1,0.8"
     if request.method not in METHODS:
         problem = f"there is no method {request.method!r} of composing"
+        hint = f"use --method {', '.join(METHODS[:-1])} or {METHODS[-1]}"
     elif len(names) < 2:
         problem = "a composition is of two concepts or more"
     elif again:
@@ -173,14 +174,14 @@ def _checked(request: ComposeRequest) -> dict[str, float]:
         problem = f"--rank must be between 1 and 4096, not {request.rank}"
     elif request.method == PER_TOKEN and request.rank is not None:
         problem = "--rank would merge what per-token keeps apart"
+        hint = "leave out --rank, or use --method sum"
     elif request.density is not None and request.method not in merging.METHODS:
         problem = f"--density is of {' and '.join(merging.METHODS)}, not of {request.method}"
+        hint = f"leave out --density, or use --method {merging.METHODS[0]}"
     elif request.density is not None and not 0 < request.density < 1:
         problem = f"--density must be between 0 and 1, not {request.density:g}"
     if problem:
-        raise OptionRefused(
-            problem, hint="for example: prism compose mydog watercolor --weights 1,0.8"
-        )
+        raise OptionRefused(problem, hint=hint)
     return dict(zip(names, weights, strict=True))
 
 
@@ -314,4 +315,12 @@ def _report(
     if not found:
         unscored = _FUSED if parts.fused else "nothing was drawn" if entry.practice else _UNKNOWN
     pairs = pairs_of(parts.concepts)
-    return report(pairs, found, unscored, request.method, can_confine=not entry.mixed)
+    confinable = request.method != PER_TOKEN and not entry.mixed and not parts.fused
+    weights = request.weights or (1.0,) * len(request.names)
+    return report(
+        pairs,
+        found,
+        unscored,
+        dict(zip(request.names, weights, strict=True)),
+        PER_TOKEN if confinable else "",
+    )

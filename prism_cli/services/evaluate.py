@@ -173,10 +173,10 @@ def prepare_evaluation(request: EvalRequest, on_event: OnEvent = ignore) -> Eval
     judge = model_of(request.judge, request.judge_model)
     archive = Registry(paths.concepts_dir()).load(request.name)
     if archive.manifest.parents:
-        names = " ".join(parent.name for parent in archive.manifest.parents)
         raise OptionRefused(
             f"{request.name!r} is a composition, and an evaluation is of one concept",
-            hint=f"evaluate what it is of: {names}",
+            hint="evaluate what it is of: "
+            + ", ".join(f"prism eval {parent.name}" for parent in archive.manifest.parents),
         )
     entry = read_scene(f"[{request.name}]", "", None, request.base).entry
     runtime = detect()

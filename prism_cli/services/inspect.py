@@ -8,7 +8,6 @@ from pathlib import Path
 from PIL import Image
 
 from prism_cli import paths
-from prism_cli.backbones import catalog
 from prism_cli.backbones.base import Backbone, SamplingPlan
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.errors import NameTaken, OptionRefused, storage
@@ -29,6 +28,7 @@ from prism_cli.services.pictures import png
 from prism_cli.services.references import find_photos
 from prism_cli.services.residual_leakage import measure_leakage, residual_conditions
 from prism_cli.services.studio import Shot, draw_shots, open_base, plan_of
+from prism_cli.services.trained_base import common_base
 
 STAGE = "inspect"
 
@@ -79,21 +79,22 @@ class InspectResult:
 def plan_inspection(request: InspectRequest) -> InspectPlan:
     """Everything that is known before the base is loaded.
 
-    Raises ConceptNotFound, OptionRefused of what has no residuals, NameTaken.
+    Raises ConceptNotFound, BaseMismatch, OptionRefused of what has no residuals, NameTaken.
     """
     archive = Registry(paths.concepts_dir()).load(request.name)
     manifest = archive.manifest
     if manifest.parents:
-        names = " ".join(parent.name for parent in manifest.parents)
         raise OptionRefused(
             f"{request.name!r} is a composition, which has no residuals",
-            hint=f"inspect what it is of: {names}",
+            hint="inspect what it is of: "
+            + ", ".join(f"prism inspect {parent.name}" for parent in manifest.parents),
         )
     if not manifest.residual_lengths:
         raise OptionRefused(
-            f"{request.name!r} was kept without residuals", hint="train it again to inspect it"
+            f"{request.name!r} was kept without residuals",
+            hint=f"train it again with them: prism train PHOTOS --name {request.name} --force",
         )
-    entry = catalog.resolve_trained(manifest.base.id, manifest.base.revision)
+    entry = common_base({request.name: archive})
     folder = request.out or Path()
     targets = [
         folder / f"{request.name}-{what}-{request.seed}.png" for what in ("inspect", "leakage")

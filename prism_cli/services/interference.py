@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
@@ -19,13 +19,13 @@ from prism_cli.method.interference import (
     token_cosines,
 )
 from prism_cli.registry import strict_json
-from prism_cli.reports.model import Interference, InterferingPair, KeptLikeness
+from prism_cli.reports.model import Interference, InterferingLayer, InterferingPair, KeptLikeness
 from prism_cli.services.parts import Part
 from prism_cli.services.recognition import PracticeJudge, agreement, own_likeness
 
 INTERFERENCE = "compose.interference"  # among an archive's metrics
 LOST = 0.1
-"""Likeness lost to the composition that is worth a word: a tenth, as with `CLASH`."""
+"""Likeness lost to the composition that is worth a word."""
 LOST_IN_HALF = 0.2
 """The same of a concept that has half of the picture: true pairs, so read, lose up to this much."""
 _MOST = 2**20  # bytes of a report in an archive
@@ -107,37 +107,57 @@ def report(
     pairs: tuple[PairInterference, ...],
     fidelity: tuple[Fidelity, ...],
     unscored: str,
-    method: str,
-    can_confine: bool,
+    weights: Mapping[str, float],
+    other_method: str,
 ) -> InterferenceReport:
-    """All of it, with what to try where layers clash or likeness is lost."""
+    """All of it, with what to try where likeness is lost, or where layers clash and nobody looked.
+
+    weights: of what was composed, by the names that it was given. other_method: one that might do
+    better, "" for none.
+    """
     suffering = [each.name for each in fidelity if each.suffers]
-    clashing = [pair for pair in pairs if pair.clashes]
-    advice = [
-        f"{pair.one} and {pair.other} clash in {len(pair.clashes)} of {len(pair.layers)} layers, "
-        f"most in {pair.clashes[0].layer} (cosine {pair.clashes[0].cosine:+.2f})"
-        for pair in clashing
-    ]
-    advice += [f"{name} loses likeness in the composition" for name in suffering]
-    if advice:
-        advice.append("try a lower weight of one of them, e.g. --weights 1,0.6")
-        if can_confine and method != "per-token":
-            advice.append("or --method per-token, where each acts only where its token attends")
-    return InterferenceReport(
-        pairs=pairs, fidelity=fidelity, unscored=unscored, advice=tuple(advice)
-    )
+    said = [f"{name} loses likeness in the composition" for name in suffering]
+    if suffering or not fidelity:
+        said += [
+            f"{pair.one} and {pair.other} clash in {len(pair.clashes)} of {len(pair.layers)} "
+            f"layers, most in {pair.clashes[0].layer} (cosine {pair.clashes[0].cosine:+.2f})"
+            for pair in pairs
+            if pair.clashes
+        ]
+    if said:
+        command = f"prism compose {' '.join(weights)}"
+        lower = ",".join(f"{weight:g}" for weight in _lowered(weights, suffering))
+        said.append(f"try {command} --weights {lower}")
+        if other_method:
+            said.append(f"or {command} --method {other_method}")
+    return InterferenceReport(pairs=pairs, fidelity=fidelity, unscored=unscored, advice=tuple(said))
+
+
+def _lowered(weights: Mapping[str, float], suffering: Collection[str]) -> Iterator[float]:
+    """Less of what is in the way of those that suffer; half of all where that is all, or nobody.
+
+    Half was enough for two subjects in one picture (docs/results.md).
+    """
+    in_the_way = weights.keys() - suffering
+    for name, weight in weights.items():
+        if not in_the_way or len(in_the_way) == len(weights):
+            yield round(0.5 * weight, 3)
+        else:
+            yield round(0.6 * weight, 3) if name in in_the_way else weight
 
 
 def written_interference(found: InterferenceReport) -> str:
-    """The report as the archive keeps it, in JSON: layers by name only where they clash."""
+    """The report as the archive keeps it, in JSON; of a layer its name and its three numbers."""
     pairs = [
         {
             "one": pair.one,
             "other": pair.other,
             "cosine": round(pair.cosine, 4),
             "tokens": {encoder: round(cosine, 4) for encoder, cosine in pair.tokens.items()},
-            "layers": len(pair.layers),
-            "clashes": [layer.layer for layer in pair.clashes],
+            "layers": [
+                [each.layer, *(round(x, 4) for x in (each.cosine, each.reads, each.writes))]
+                for each in pair.layers
+            ],
         }
         for pair in found.pairs
     ]
@@ -164,8 +184,7 @@ def read_interference(text: object) -> Interference | None:
                     other=str(each["other"]),
                     cosine=float(each["cosine"]),
                     tokens={str(name): float(value) for name, value in each["tokens"].items()},
-                    layers=int(each["layers"]),
-                    clashes=tuple(str(layer) for layer in each["clashes"]),
+                    layers=tuple(_layer(*layer) for layer in each["layers"]),
                 )
                 for each in content["pairs"]
             ),
@@ -182,6 +201,13 @@ def read_interference(text: object) -> Interference | None:
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
+
+
+def _layer(layer: Any, cosine: Any, reads: Any, writes: Any) -> InterferingLayer:
+    found = LayerInterference(
+        layer=str(layer), cosine=float(cosine), reads=float(reads), writes=float(writes)
+    )
+    return InterferingLayer(**asdict(found), clashes=found.clashes)
 
 
 def _pair(one: Part, other: Part) -> PairInterference:

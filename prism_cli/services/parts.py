@@ -9,7 +9,7 @@ import torch
 
 from prism_cli import placeholders
 from prism_cli.backbones.base import EncoderRows
-from prism_cli.errors import BaseMismatch, OptionRefused
+from prism_cli.errors import OptionRefused
 from prism_cli.method.composition import Factors, Lora, factors_of, rows_of
 from prism_cli.registry.archive import Archive
 from prism_cli.services.concept_archive import part_slot, unpack_lora, unpack_rows, unpack_tokens
@@ -47,9 +47,8 @@ class Parts:
 def parts_of(archives: Mapping[str, Archive], weights: Mapping[str, float]) -> Parts:
     """The concepts of `archives`, a composition's each for itself, in the order of their names.
 
-    Raises BaseMismatch where they are of two bases, OptionRefused where two cannot be in one.
+    Raises OptionRefused where two cannot be in one.
     """
-    _check_bases(archives)
     concepts: dict[str, Part] = {}
     fused: list[tuple[Lora, float]] = []
     for name, archive in sorted(archives.items()):
@@ -121,20 +120,6 @@ def _check_addressable(part: Part) -> None:
             "means something else in a prompt",
             hint=f"give it another name: prism rename {part.name} NEW",
         )
-
-
-def _check_bases(archives: Mapping[str, Archive]) -> None:
-    (first, archive), *rest = archives.items()
-    base = archive.manifest.base
-    for name, other in rest:
-        if other.manifest.base != base:
-            its = other.manifest.base
-            raise BaseMismatch(
-                f"{first!r} was trained on {base.id} revision {base.revision}, {name!r} on "
-                f"{its.id} revision {its.revision}, and concepts are composed on one base only",
-                hint=f"train one again on the other's base: prism train PHOTOS --name {name} "
-                f"--base {'FOLDER' if base.id.startswith('local:') else base.id} --force",
-            )
 
 
 def phrase_of(concepts: Sequence[Part], order: Sequence[str], in_style: str) -> str:

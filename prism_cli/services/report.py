@@ -94,7 +94,7 @@ def write_report(request: ReportRequest, on_event: OnEvent = ignore) -> ReportRe
                 f"{target} exists", hint="choose another --out, or replace it with --force"
             )
     report = gather(archive, store, request.photos, on_event)
-    if report.evaluation is None:
+    if report.evaluation is None and not report.composed:
         on_event(
             Note(f"it has not been evaluated: prism eval {request.name} adds scores and pictures")
         )
@@ -153,6 +153,7 @@ def gather(
         drawn=_drawn(evaluation, store) if evaluation else (),
         leakage=_leakage(evaluation) if evaluation else None,
         interference=read_interference(manifest.metrics.get(INTERFERENCE)),
+        composed=bool(manifest.parents),
     )
 
 
@@ -172,14 +173,16 @@ def _preview(archive: Archive, on_event: OnEvent) -> Picture | None:
 def _facts(manifest: Manifest) -> dict[str, str]:
     lora = manifest.lora
     vectors = "vector" if manifest.token_length == 1 else "vectors"
-    parents = ", ".join(parent.name for parent in manifest.parents)
-    return {
+    learned = {
         "learned from": f"{len(manifest.photos)} photos",
         "target": f"{manifest.token_length} {vectors}",
+    }
+    composed = {"composed of": ", ".join(parent.name for parent in manifest.parents)}
+    return {
+        **(composed if manifest.parents else learned),
         "LoRA": f"rank {lora.rank}" if lora else "none",
         "seed": str(manifest.seed),
         "base": f"{manifest.base.id}, revision {manifest.base.revision[:12]}",
-        **({"composed of": parents} if parents else {}),
     }
 
 
@@ -195,7 +198,10 @@ def _use(manifest: Manifest) -> tuple[tuple[str, str], ...]:
     name = manifest.name
     return (
         (f'prism gen "{example(name, manifest.kind)}" -n 4', _DRAW[manifest.kind]),
-        (f'prism gen "[{name}:0.7] at night" --seed 7', "With its LoRA at a weight of 0.7."),
+        (
+            f'prism gen "{example(f"{name}:0.7", manifest.kind)}" --seed 7',
+            "With its LoRA at a weight of 0.7.",
+        ),
         (
             f'prism gen "[{name}:residual:0]"',
             "What its first photo held besides it.",

@@ -10,12 +10,13 @@ from prism_cli import paths, placeholders
 from prism_cli.backbones import catalog
 from prism_cli.backbones.base import Prompt, Slot
 from prism_cli.backbones.catalog import BaseEntry
-from prism_cli.errors import BaseMismatch, PromptRefused
+from prism_cli.errors import PromptRefused
 from prism_cli.placeholders import Mention
 from prism_cli.registry.archive import Archive
 from prism_cli.registry.store import Registry
 from prism_cli.services.bases import Ahead, choose
 from prism_cli.services.concept_archive import unpack_rows
+from prism_cli.services.trained_base import common_base
 
 NO_BASE = ("mini", "")  # no picture's base: those have a revision
 
@@ -60,7 +61,7 @@ def read_scene(
             name: _weight(name, [*pieces, *avoided], 1.0 if scale is None else scale)
             for name in archives
         },
-        entry=_common_base(archives, base, otherwise, ahead),
+        entry=_base(archives, base, otherwise, ahead),
     )
 
 
@@ -89,7 +90,7 @@ def spelt_out(
     return tuple(found)
 
 
-def _common_base(
+def _base(
     archives: Mapping[str, Archive],
     asked: str | None,
     otherwise: tuple[str, str],
@@ -100,30 +101,7 @@ def _common_base(
         if asked or otherwise == NO_BASE:
             return choose(asked, cuda=True, ahead=ahead)[0]
         return catalog.resolve_trained(*otherwise)
-    (first, archive), *rest = archives.items()
-    base = archive.manifest.base
-    for name, other in rest:
-        if other.manifest.base != base:
-            raise BaseMismatch(
-                f"{first!r} was trained on {_called(archive)}, {name!r} on {_called(other)}",
-                hint="concepts meet only on one base: train one again on the other's",
-            )
-    if asked:
-        entry = choose(asked, cuda=True, ahead=ahead)[0]
-    else:
-        entry = catalog.resolve_trained(base.id, base.revision)
-    if entry.revision != base.revision:
-        raise BaseMismatch(
-            f"{first!r} was trained on {_called(archive)}, "
-            f"not on {entry.id} revision {entry.revision}",
-            hint=f"train it again on this base: prism train PHOTOS --name {first} --force"
-            + (f" --base {asked}" if asked else ""),
-        )
-    return entry
-
-
-def _called(archive: Archive) -> str:
-    return f"{archive.manifest.base.id} revision {archive.manifest.base.revision}"
+    return common_base(archives, choose(asked, cuda=True, ahead=ahead)[0] if asked else None)
 
 
 def _slots(pieces: Sequence[str | Mention]) -> Prompt:

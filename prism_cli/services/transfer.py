@@ -15,7 +15,6 @@ from PIL import Image
 from safetensors.torch import save
 
 from prism_cli import paths
-from prism_cli.backbones import catalog
 from prism_cli.backbones.base import Prompt, SamplingPlan
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.errors import NameTaken, OptionRefused, PromptRefused, storage
@@ -37,6 +36,7 @@ from prism_cli.services.preview import with_concept
 from prism_cli.services.recognition import NO_JUDGE, Judge, judge_of
 from prism_cli.services.references import find_photos
 from prism_cli.services.studio import Shot, draw_shots, open_base, plan_of
+from prism_cli.services.trained_base import common_base
 
 STAGE = "transfer"
 TEMPLATE = "a photo of * {noun}"  # supplement, Fig. 13: "A photo of [target] box"
@@ -46,13 +46,16 @@ _MOST = 400  # pictures of one transfer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferRequest:
-    """What the user asked for. template: * is the concept, {noun} each noun. keep: a name."""
+    """What the user asked for. keep: a name.
+
+    template: * is the concept, {noun} each noun; None for that of the concept's kind.
+    """
 
     name: str
     nouns: tuple[str, ...]
     weights: tuple[float, ...] = WEIGHTS
     count: int = 3  # seeds for each noun and weight
-    template: str = TEMPLATE
+    template: str | None = None
     photos: Path | None = None
     out: Path | None = None  # a folder
     seed: int = 0
@@ -67,6 +70,7 @@ class TransferPlan:
     """What would be drawn, and where it would be written. grids: a file for each weight."""
 
     entry: BaseEntry
+    template: str
     sampling: SamplingPlan
     pictures: int
     grids: tuple[Path, ...]
@@ -105,17 +109,17 @@ class TransferResult:
 def plan_transfer(request: TransferRequest) -> TransferPlan:
     """Everything that is known before the base is loaded.
 
-    Raises ConceptNotFound, OptionRefused, PromptRefused, NameTaken.
+    Raises ConceptNotFound, BaseMismatch, OptionRefused, PromptRefused, NameTaken.
     """
     registry = Registry(paths.concepts_dir())
-    manifest = registry.load(request.name).manifest
-    _check(request, manifest)
+    archive = registry.load(request.name)
+    _check(request, archive.manifest)
     if request.keep and check_name(request.keep) in registry.names() and not request.force:
         raise NameTaken(
             f"there is a concept called {request.keep!r}",
             hint="choose another --keep, or replace it with --force",
         )
-    entry = catalog.resolve_trained(manifest.base.id, manifest.base.revision)
+    entry = common_base({request.name: archive})
     folder = request.out or Path()
     grids = tuple(
         folder / f"{request.name}-transfer-{weight:g}-{request.seed}.png"
@@ -128,6 +132,7 @@ def plan_transfer(request: TransferRequest) -> TransferPlan:
             )
     return TransferPlan(
         entry=entry,
+        template=request.template or _template(archive.manifest.kind, entry),
         sampling=plan_of(entry, request.steps, request.guidance),
         pictures=len(grids) * len(request.nouns) * request.count,
         grids=grids,
@@ -221,11 +226,17 @@ def _check(request: TransferRequest, manifest: Manifest) -> None:
         hint = f"draw between 1 and {_MOST} with --count, fewer nouns or weights"
     if problem:
         raise OptionRefused(problem, hint=hint)
-    if request.template.count("*") != 1 or "{noun}" not in request.template:
+    given = request.template
+    if given is not None and (given.count("*") != 1 or "{noun}" not in given):
         raise PromptRefused(
-            f"the template {request.template!r} does not have one * for the concept and a {{noun}}",
+            f"the template {given!r} does not have one * for the concept and a {{noun}}",
             hint=f"for example: --template '{TEMPLATE}'",
         )
+
+
+def _template(kind: str, entry: BaseEntry) -> str:
+    """The paper's for a subject; a style and an action are said behind a noun."""
+    return {"style": f"a {{noun}} {entry.in_style}", "action": "a {noun} *"}.get(kind, TEMPLATE)
 
 
 def _weights(request: TransferRequest) -> tuple[float, ...]:
@@ -245,7 +256,7 @@ def _draw(
         loras = {request.name: (state, weight)} if state else {}
         return [Shot(prompt, loras, seeds) for prompt in prompts]
 
-    asked = [with_concept(_said(request, noun), request.name) for noun in request.nouns]
+    asked = [with_concept(_said(plan.template, noun), request.name) for noun in request.nouns]
     shots = at(1.0, [(target_slot(request.name),)])
     for weight in _weights(request):
         shots += at(weight, asked)
@@ -255,8 +266,8 @@ def _draw(
     return alone, [rest[k : k + n] for k in range(0, len(rest), n)]
 
 
-def _said(request: TransferRequest, noun: str) -> str:
-    return request.template.replace("{noun}", noun.replace("*", ""))
+def _said(template: str, noun: str) -> str:
+    return template.replace("{noun}", noun.replace("*", ""))
 
 
 def _preview(archive: Archive) -> list[Image.Image]:

@@ -10,6 +10,7 @@ from prism_cli.reports.model import (
     DrawnPrompt,
     Evaluation,
     Interference,
+    InterferingLayer,
     InterferingPair,
     KeptLikeness,
     Matrix,
@@ -143,8 +144,14 @@ FULL = Report(
                 other=NASTY,
                 cosine=-0.125,
                 tokens={"clip_l": 0.5, "t5": 0.25},
-                layers=12,
-                clashes=("a.to_k", LONG, "c.to_v", "d.to_q"),
+                layers=(
+                    InterferingLayer(
+                        layer=LONG, cosine=-0.75, reads=0.5, writes=0.25, clashes=True
+                    ),
+                    InterferingLayer(
+                        layer="a.to_k", cosine=0.125, reads=0.0, writes=1.0, clashes=False
+                    ),
+                ),
             ),
         ),
         likeness=(KeptLikeness(name="dog", measure="design", alone=0.75, composed=0.5),),

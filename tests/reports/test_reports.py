@@ -126,7 +126,7 @@ def test_markdown_is_text_in_tables() -> None:
     assert "| Text Alignment | 0 of 0 |  |  | 5 |" in text
     assert "| CLIP-T | CLIP ViT-B/32 | 0.312 | 0.250 |  |" in text
     assert '    prism gen "A [mydog] box" -n 4' in text
-    assert r"| -0.125 | clip\_l 0.500, t5 0.250 | 4 of 12 |" in text
+    assert r"| -0.125 | clip\_l 0.500, t5 0.250 | 1 of 2 |" in text
     assert "| dog | design | 0.750 | 0.500 |" in text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cache
+from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -44,15 +45,24 @@ def tokens_of(name: str, seed: int) -> ConceptTokens:
     ).detached()
 
 
-def archive(name: str, seed: int = 0, *, revision: str | None = None, lora: bool = False) -> bytes:
+def archive(
+    name: str,
+    seed: int = 0,
+    *,
+    base: str = "mini",
+    revision: str | None = None,
+    lora: bool = False,
+    kind: str = MANIFEST.kind,
+) -> bytes:
     """An archive of a concept that was "trained" on mini, or on another revision of it."""
     entry, tokens = catalog.resolve("mini"), tokens_of(name, seed)
     lengths = {"clip_l": tuple(len(rows["clip_l"]) for rows in tokens.residuals)}
     manifest = dataclasses.replace(
         MANIFEST,
         name=name,
+        kind=kind,
         base=BaseRef(
-            id=entry.id,
+            id=base,
             revision=entry.revision if revision is None else revision,
             parameterization=entry.parameterization,
         ),
@@ -72,7 +82,6 @@ def archive(name: str, seed: int = 0, *, revision: str | None = None, lora: bool
     return pack(manifest, members)
 
 
-def keep(name: str, seed: int = 0, *, revision: str | None = None, lora: bool = False) -> None:
-    """Put such a concept into the registry."""
-    data = archive(name, seed, revision=revision, lora=lora)
-    Registry(paths.concepts_dir()).add(data, name, replace=True)
+def keep(name: str, seed: int = 0, **options: Any) -> None:
+    """Put such a concept into the registry; options: of `archive`."""
+    Registry(paths.concepts_dir()).add(archive(name, seed, **options), name, replace=True)

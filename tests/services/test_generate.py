@@ -165,25 +165,6 @@ class TestWeights:
 class TestBases:
     """Concepts meet only on the base that they were trained on."""
 
-    def test_concepts_of_two_bases_are_refused(self) -> None:
-        """The error names both concepts and both bases."""
-        keep("dog")
-        keep("cat", revision="0123456789ab")
-
-        error = refused(BaseMismatch, "A [dog] and a [cat]")
-
-        for part in ("'dog'", "'cat'", "0123456789ab", catalog.resolve("mini").revision):
-            assert part in error.message
-
-    def test_a_concept_of_an_older_base_is_refused(self) -> None:
-        """The base on disk is not the one that its rows belong to."""
-        keep("cat", revision="0123456789ab")
-
-        error = refused(BaseMismatch, "A [cat]")
-
-        assert "0123456789ab" in error.message
-        assert "prism train" in error.hint
-
     def test_a_concept_is_not_drawn_on_another_base(self, tmp_path: Path) -> None:
         """--base names one that the concept was not trained on."""
         keep("dog")

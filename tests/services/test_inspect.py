@@ -112,7 +112,7 @@ def test_refusals(photos: Path) -> None:
         inspected(name="dug")
     with pytest.raises(OptionRefused, match="has no residuals") as caught:
         inspected(name="both")
-    assert "dog ink" in caught.value.hint
+    assert "prism inspect dog, prism inspect ink" in caught.value.hint
     (photos / "01.png").unlink()
     with pytest.raises(PhotosRefused, match="1 of the 2 photos"):
         inspected(photos=photos)

@@ -14,6 +14,7 @@ from prism_cli import paths
 from prism_cli.registry.archive import pack
 from prism_cli.registry.store import Registry
 from prism_cli.reports.html import render_html
+from prism_cli.reports.markdown import render_markdown
 from prism_cli.services.concept_archive import CURVE_POINTS, read_curve, written_curve
 from prism_cli.services.evaluate import SHEET
 from prism_cli.services.evaluation_store import EvaluationStore
@@ -119,8 +120,21 @@ def test_a_composition_says_of_what() -> None:
 
     assert report.facts["composed of"] == ", ".join(p.name for p in archive.manifest.parents)
     assert [command for command, _ in report.use] == [
-        'prism gen "[catink]" -n 4', 'prism gen "[catink:0.7] at night" --seed 7'
+        'prism gen "[catink]" -n 4', 'prism gen "[catink:0.7]" --seed 7'
     ]  # fmt: skip
+
+
+def test_a_composition_is_sent_to_no_evaluation() -> None:
+    """Which would refuse it; and nothing is said of photos and captions that it has none of."""
+    worlds.keep("catink", composition())
+    archive, said = Registry(paths.concepts_dir()).load("catink"), list[Event]()
+
+    report = gather(archive, EvaluationStore.of(archive), None)
+    write_report(ReportRequest(name="catink"), said.append)
+
+    for text in (render_html(report), render_markdown(report)):
+        assert "prism eval" not in text and "photos" not in text and "Captions" not in text
+    assert not any(isinstance(each, Note) and "prism eval" in each.text for each in said)
 
 
 def test_leakage_is_shown_where_it_was_measured(tmp_path: Path) -> None:

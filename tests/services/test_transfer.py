@@ -139,3 +139,19 @@ def test_refusals() -> None:
     with pytest.raises(NameTaken):
         moved()
     assert dataclasses.asdict(moved(force=True, weights=(0.4,)))["picked"] == 0.4
+
+
+@pytest.mark.parametrize(
+    ("kind", "prompt"), [("style", "a box in [book:0.7] style"), ("action", "a box [book:0.7]")]
+)
+def test_a_style_and_an_action_are_said_behind_the_noun(kind: str, prompt: str) -> None:
+    """As their previews say them."""
+    keep("book", 1, lora=True, kind=kind)
+    result = moved(nouns=("box",), weights=(0.7,))
+    drawn = generate(DrawRequest(prompt=prompt, seed=0, steps=1))
+
+    with Image.open(result.grids[0]) as sheet, Image.open(drawn.pictures[0].path) as picture:
+        cell = sheet.crop((208, 30, 400, 222))
+        expected = picture.convert("RGB").resize((192, 192), Image.Resampling.LANCZOS)
+        gaps = [abs(a - b) for a, b in zip(cell.tobytes(), expected.tobytes(), strict=True)]
+    assert max(gaps) <= 2

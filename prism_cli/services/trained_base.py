@@ -1,0 +1,56 @@
+"""The base that concepts were trained on, at the very revision, for whatever draws them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+
+from prism_cli.backbones import catalog
+from prism_cli.backbones.catalog import BaseEntry
+from prism_cli.errors import BaseMismatch
+from prism_cli.registry.archive import Archive
+
+
+def common_base(archives: Mapping[str, Archive], asked: BaseEntry | None = None) -> BaseEntry:
+    """The one base of all concepts, found where it was last used, or `asked` if it is that.
+
+    Raises BaseMismatch where they are of two bases, or of another revision than the one that is
+    here; BaseNotFound and BaseNotDownloaded where it is not.
+    """
+    (first, archive), *rest = archives.items()
+    base = archive.manifest.base
+    for name, other in rest:
+        if other.manifest.base.id != base.id:
+            raise BaseMismatch(
+                f"{_trained(first, archive)}, {_trained(name, other)}, and concepts meet on one "
+                "base only",
+                hint=f"train one again on the other's base: {_training(name, _flag(archive))}",
+            )
+    entry = asked or catalog.resolve_trained(base.id, base.revision)
+    for name, other in archives.items():
+        if other.manifest.base.revision != entry.revision:
+            raise BaseMismatch(
+                f"{_trained(name, other)}, not on {entry.id} revision {entry.revision}",
+                hint=f"train it again on this base: {_training(name, _place(entry))}",
+            )
+    return entry
+
+
+def _trained(name: str, archive: Archive) -> str:
+    base = archive.manifest.base
+    return f"{name!r} was trained on {base.id} revision {base.revision}"
+
+
+def _training(name: str, base: str) -> str:
+    return f"prism train PHOTOS --name {name} --base {base} --force"
+
+
+def _flag(archive: Archive) -> str:
+    """What --base takes for an archive's base; an archive does not say where a folder is."""
+    base = archive.manifest.base.id
+    return "FOLDER" if base.startswith("local:") else base
+
+
+def _place(entry: BaseEntry) -> str:
+    """What --base takes for a base that is here."""
+    return shlex.quote(str(entry.folder)) if entry.id.startswith("local:") else entry.id
