@@ -16,7 +16,8 @@ def render_markdown(report: Report, picture: str | None = None) -> str:
     """The text of `report`: the same one for the same report. picture: a file beside it."""
     blocks = [
         f"# {_plain(report.name)}",
-        f"A {_plain(report.kind)} learned by prism {_plain(report.prism_version)} on "
+        f"A {_plain(report.kind)} {'composed' if report.composed else 'learned'} by prism "
+        f"{_plain(report.prism_version)} on "
         f"{_plain(report.base)} (revision {_plain(report.revision)}), {_plain(report.created)}.",
         *([f"![What {_plain(report.name)} draws]({_address(picture)})"] if picture else []),
         _table(("", ""), [(name, value) for name, value in report.facts.items()]),

@@ -35,7 +35,7 @@ from prism_cli.settings import checked
 
 LENGTHS = (1, 2, 4, 8)  # n (Table 5)
 BETAS = (0.0, 0.01, 0.05, 0.1, 0.5)  # (Table 6)
-_NAME = "ablation"  # of the concept in training; it enters no registry
+_NAME = "prism-ablation"  # of the concept in training, not a user's; it enters no registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -224,8 +224,16 @@ def sampling_of(entry: BaseEntry, steps: int | None, guidance: float | None) -> 
 
 
 def default_list(entry: BaseEntry, *, live: bool) -> PromptList:
-    """The protocol's prompts for a base: DreamBench's, or mini's own, which knows few words."""
+    """The protocol's prompts for a base: DreamBench's, or mini's own, which knows few words.
+
+    Raises OptionRefused for DreamBench's on mini.
+    """
     if entry.practice:
+        if live:
+            raise OptionRefused(
+                "DreamBench's prompts for live subjects have words that the practice base lacks",
+                hint="leave out --live: it has a list of its own",
+            )
         return evaluation_prompts.MINI
     return evaluation_prompts.LIVE if live else evaluation_prompts.OBJECTS
 

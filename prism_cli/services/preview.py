@@ -1,4 +1,4 @@
-"""The first pictures of a new concept: the archive's ``preview.png``. Drawn, never a photo."""
+"""The first pictures of a concept: the archive's ``preview.png``. Drawn, never a photo."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from PIL import Image
 from prism_cli.backbones.base import Backbone, Conditioning, Prompt, SamplingPlan
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.method.conditions import NULL, target_slot
+from prism_cli.registry.archive import Archive
+from prism_cli.registry.container import PREVIEW
 from prism_cli.reports.contact_sheet import contact_sheet
 from prism_cli.services.drawing import draw
-from prism_cli.services.events import OnEvent, StageBegan, StageEnded, StageMoved
-from prism_cli.services.pictures import png
+from prism_cli.services.events import Note, OnEvent, StageBegan, StageEnded, StageMoved
+from prism_cli.services.pictures import from_png, png
 
 STAGE = "preview"
 _SEED = 0  # the same noise for every concept, so that two previews compare
@@ -48,3 +50,15 @@ def with_concept(template: str, concept: str) -> Prompt:
     """`template` with the target where its * is."""
     before, _, after = template.partition("*")
     return tuple(piece for piece in (before, target_slot(concept), after) if piece)
+
+
+def kept_preview(archive: Archive, on_event: OnEvent) -> Image.Image | None:
+    """The one in an archive, perhaps of another program; None where there is none to be read."""
+    data = archive.members.get(PREVIEW)
+    if data is None:
+        return None
+    try:
+        return from_png(data)
+    except Exception:  # only its header was checked; a decoder raises whatever damage leads it to
+        on_event(Note("the preview in the archive is damaged: left out", "warning"))
+        return None

@@ -16,7 +16,6 @@ from prism_cli.files import write_whole
 from prism_cli.method.leakage import Leakage
 from prism_cli.placeholders import example
 from prism_cli.registry.archive import Archive
-from prism_cli.registry.container import PREVIEW
 from prism_cli.registry.manifest import COMPOSITION, Manifest
 from prism_cli.registry.store import Registry
 from prism_cli.reports.html import render_html
@@ -38,7 +37,7 @@ from prism_cli.services.evaluate import SHEET
 from prism_cli.services.evaluation_store import EvaluationStore
 from prism_cli.services.events import Note, OnEvent, ignore
 from prism_cli.services.interference import INTERFERENCE, read_interference
-from prism_cli.services.pictures import from_png
+from prism_cli.services.preview import kept_preview
 from prism_cli.services.references import ReferencePhotos, match_photos
 from prism_cli.services.scoring import opened
 
@@ -121,6 +120,7 @@ def gather(
     if folder is not None:  # a page is passed on: photos are in it only where that was asked for
         photos = match_photos(manifest, folder, SIDE, on_event)
     evaluation = store.read()
+    preview = kept_preview(archive, on_event)
     return Report(
         name=manifest.name,
         kind=manifest.kind,
@@ -129,7 +129,7 @@ def gather(
         base=manifest.base.id,
         revision=manifest.base.revision,
         facts=_facts(manifest),
-        preview=_preview(archive, on_event),
+        preview=_picture(manifest.name, preview, 2 * SIDE) if preview else None,
         references=tuple(
             _picture(f"photo {place}", picture) for place, picture in photos.references.items()
         ),
@@ -155,19 +155,6 @@ def gather(
         interference=read_interference(manifest.metrics.get(INTERFERENCE)),
         composed=bool(manifest.parents),
     )
-
-
-def _preview(archive: Archive, on_event: OnEvent) -> Picture | None:
-    """The archive's preview, whose header alone was checked when it was read."""
-    data = archive.members.get(PREVIEW)
-    if data is None:
-        return None
-    try:
-        picture = from_png(data)
-    except Exception:  # a decoder raises whatever damaged data leads it to
-        on_event(Note("the preview in the archive is damaged: left out", "warning"))
-        return None
-    return _picture(archive.manifest.name, picture, 2 * SIDE)
 
 
 def _facts(manifest: Manifest) -> dict[str, str]:

@@ -31,8 +31,8 @@ from prism_cli.runtime import detect
 from prism_cli.services.concept_archive import check_rows_fit, unpack_lora, unpack_rows
 from prism_cli.services.events import Note, OnEvent, ignore
 from prism_cli.services.introductions import introduce
-from prism_cli.services.pictures import from_png, png
-from prism_cli.services.preview import with_concept
+from prism_cli.services.pictures import png
+from prism_cli.services.preview import kept_preview, with_concept
 from prism_cli.services.recognition import NO_JUDGE, Judge, judge_of
 from prism_cli.services.references import find_photos
 from prism_cli.services.studio import Shot, draw_shots, open_base, plan_of
@@ -157,7 +157,8 @@ def transfer(request: TransferRequest, on_event: OnEvent = ignore) -> TransferRe
     with storage("write", plan.grids[0].parent):
         plan.grids[0].parent.mkdir(parents=True, exist_ok=True)
     alone, drawn = _draw(request, plan, archive, on_event)
-    references = photos or _preview(archive) or alone
+    first = None if photos else kept_preview(archive, on_event)
+    references = photos or ([first] if first else alone)
     for path, pictures in zip(plan.grids, drawn, strict=True):
         write_whole(path, png(_grid(references, request.nouns, pictures)))
     scores = _scores(judge, request, archive.manifest.kind, photos or alone, drawn)
@@ -268,11 +269,6 @@ def _draw(
 
 def _said(template: str, noun: str) -> str:
     return template.replace("{noun}", noun.replace("*", ""))
-
-
-def _preview(archive: Archive) -> list[Image.Image]:
-    data = archive.members.get(PREVIEW)
-    return [from_png(data)] if data else []
 
 
 def _grid(

@@ -461,6 +461,8 @@ def test_the_drawing_settings_are_the_bases_own() -> None:
 
     assert (plan.sampling.steps, plan.sampling.guidance) == (30, 2.0)
     assert service.default_list(plan.entry, live=False) is evaluation_prompts.MINI
+    with pytest.raises(OptionRefused, match="live subjects"):
+        service.default_list(plan.entry, live=True)
     photographic = dataclasses.replace(plan.entry, practice=False)
     assert service.default_list(photographic, live=True) is evaluation_prompts.LIVE
     assert service.default_list(photographic, live=False) is evaluation_prompts.OBJECTS

@@ -15,6 +15,7 @@ from prism_cli import paths
 from prism_cli.backbones import catalog
 from prism_cli.errors import ConceptNotFound, NameTaken, OptionRefused, PrismError, PromptRefused
 from prism_cli.method.composition import factors_of
+from prism_cli.registry.archive import pack
 from prism_cli.registry.store import Registry
 from prism_cli.reports.contact_sheet import contact_sheet
 from prism_cli.services import transfer as module
@@ -155,3 +156,14 @@ def test_a_style_and_an_action_are_said_behind_the_noun(kind: str, prompt: str) 
         expected = picture.convert("RGB").resize((192, 192), Image.Resampling.LANCZOS)
         gaps = [abs(a - b) for a, b in zip(cell.tobytes(), expected.tobytes(), strict=True)]
     assert max(gaps) <= 2
+
+
+def test_a_preview_that_is_damaged_stops_nothing() -> None:
+    """The concept's own draw is the reference then; everything was drawn before it was read."""
+    keep("book", 1, lora=True)
+    archive = Registry(paths.concepts_dir()).load("book")
+    damaged = archive.members["preview.png"][:33] + bytes(64)
+    data = pack(archive.manifest, {**archive.members, "preview.png": damaged})
+    Registry(paths.concepts_dir()).add(data, "book", replace=True)
+
+    assert moved(weights=(0.7,)).grids[0].is_file()
