@@ -74,6 +74,10 @@ def train_command(
     keep_similar: Annotated[
         bool, typer.Option("--keep-similar", help="Use photos that are nearly the same too.")
     ] = False,
+    hold_out: Annotated[
+        int,
+        typer.Option(min=0, max=64, metavar="N", help="Leave the last N photos for `prism eval`."),
+    ] = 0,
     captions: SourceOption = None,
     caption_model: ModelOption = None,
     config: Annotated[
@@ -165,6 +169,7 @@ def train_command(
         crop="random" if crop is Crop.RANDOM else "center",
         crops=crops,
         keep_similar=keep_similar,
+        hold_out=hold_out,
         force=force,
         compiled=compiled,
         ahead=ahead,

@@ -158,6 +158,7 @@ def _options(prepared: Prepared) -> dict[str, OptionValue]:
         "crop": (request.crop, "center"),
         "crops": (request.crops, 4),
         "keep_similar": (request.keep_similar, False),
+        "hold_out": (request.hold_out, 0),
     }
     for name, (value, default) in outside.items():
         options[name] = OptionValue(value=value, source="default" if value == default else "flag")

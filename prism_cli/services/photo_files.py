@@ -43,6 +43,7 @@ class Treatment(StrEnum):
     TOO_SMALL = "too small"
     DUPLICATE = "duplicate"
     SIMILAR = "similar"
+    HELD_OUT = "held out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,8 +62,10 @@ class _Kept:
     look: Look
 
 
-def take_in(folder: Path, *, size: int, keep_similar: bool = False, minimum: int = 2) -> Intake:
-    """Read the photos directly in `folder` for a base of `size` px.
+def take_in(
+    folder: Path, *, size: int, keep_similar: bool = False, hold_out: int = 0, minimum: int = 2
+) -> Intake:
+    """Read the photos directly in `folder` for a base of `size` px, all but the last `hold_out`.
 
     Raises FileMissing (no such folder), PhotosRefused (a file, no pictures, fewer than `minimum`
     usable) or StorageFailed (a folder that cannot be read).
@@ -87,6 +89,9 @@ def take_in(folder: Path, *, size: int, keep_similar: bool = False, minimum: int
         if finding.used:
             kept.append(candidate)
             photos.append(Photo(path=path, sha256=picture.sha256, image=picture.image))
+    kept_back = {photo.path.name for photo in photos[len(photos) - hold_out :]}
+    photos = [photo for photo in photos if photo.path.name not in kept_back]
+    findings = [_held_out(each) if each.file in kept_back else each for each in findings]
     if len(photos) < minimum:
         raise _too_few(folder, len(photos), minimum, findings)
     return Intake(photos=tuple(photos), findings=tuple(findings))
@@ -170,6 +175,16 @@ def _fitted(name: str, picture: Decoded, size: int) -> Finding:
     return Finding(file=name, treatment=treatment, sentence=f"{', '.join(said)}: used", used=True)
 
 
+def _held_out(finding: Finding) -> Finding:
+    """What becomes of a photo that would have been used."""
+    return Finding(
+        file=finding.file,
+        treatment=Treatment.HELD_OUT,
+        sentence=f"{finding.file}: not learned from, to be compared with (--hold-out)",
+        used=False,
+    )
+
+
 def _too_few(folder: Path, usable: int, minimum: int, findings: Sequence[Finding]) -> PhotosRefused:
     unused = [finding for finding in findings if not finding.used]
     named = [f"{finding.file}: {finding.treatment}" for finding in unused[:NAMED]]
@@ -182,4 +197,6 @@ def _too_few(folder: Path, usable: int, minimum: int, findings: Sequence[Finding
     hint = f"add {READABLE} photos of the same thing to {folder}"
     if any(finding.treatment is Treatment.SIMILAR for finding in unused):
         hint += ", or use the similar ones too with --keep-similar"
+    if any(finding.treatment is Treatment.HELD_OUT for finding in unused):
+        hint += ", or hold fewer out with --hold-out"
     return PhotosRefused("; ".join([counts, *named]), hint=hint)

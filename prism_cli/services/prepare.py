@@ -40,6 +40,7 @@ class TrainRequest:
     crop: Literal["center", "random"] = "center"
     crops: int = 4  # views of each photo when the crop is random
     keep_similar: bool = False
+    hold_out: int = 0  # photos, the last of the folder
     force: bool = False
     compiled: bool = False
     ahead: Ahead | None = None  # a dry run's base, where it is not here
@@ -113,6 +114,7 @@ def prepare(
         request.folder,
         size=entry.size,
         keep_similar=request.keep_similar,
+        hold_out=request.hold_out,
         minimum=2 if settings.recipe.tokens.beta else 1,  # exclusion needs another photo
     )
     for finding in intake.findings:

@@ -560,3 +560,22 @@ def test_random_views_follow_the_generator(make: Any) -> None:
     one, again, other = (views(image, 32, "random", 3, make(seed)) for seed in (1, 1, 2))
     assert np.array_equal(one, again)
     assert not np.array_equal(one, other)
+
+
+def test_the_last_photos_are_held_out(tmp_path: Path) -> None:
+    """Of those that would be used; a file that is left out anyway is none of them."""
+    for k in range(4):
+        scenery(k).save(tmp_path / f"{k}.png")
+    (tmp_path / "9.png").write_bytes(b"x")
+
+    intake = take_in(tmp_path, size=SIZE, hold_out=2)
+
+    assert [photo.path.name for photo in intake.photos] == ["0.png", "1.png"]
+    assert [finding.treatment for finding in intake.findings] == [
+        *[Treatment.USED] * 2, *[Treatment.HELD_OUT] * 2, Treatment.BROKEN
+    ]  # fmt: skip
+    with pytest.raises(PhotosRefused) as refusal:
+        take_in(tmp_path, size=SIZE, hold_out=3)
+    assert "--hold-out" in refusal.value.hint
+    with pytest.raises(PhotosRefused, match="0 usable photos"):
+        take_in(tmp_path, size=SIZE, hold_out=64)
