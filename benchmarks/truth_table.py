@@ -7,7 +7,7 @@
 updates as the whole recipe of prism has, or as many as the same seconds buy, at the cost of an
 update that is measured once, at the start, when nothing else should run. Captions, which only prism
 looks at, are those that `prism train` would take: the practice base's own. Learning rates are the
-recipe's, or each learner's in `TUNED`, found on other concepts (`--trial`), as `--set` finds them.
+recipe's, or each learner's in `TUNED`; `--trial` and `--set` look for them on other concepts.
 
 A finished training is a line of `--out` and is never done again; after `--costs`, `--part 1/2` and
 `--part 2/2` are two processes that share the work. Prints means over the concepts that every
@@ -65,7 +65,7 @@ KINDS = {
 COSTS_KEY = "costs"
 NAMED_CAPTIONS = "prism, whole captions"  # the paper's way, not prism's: only where it is asked for
 TUNED: Mapping[str, Mapping[str, float]] = {}
-"""Settings in which a learner differs from the recipe."""
+"""Settings in which a learner differs from the recipe, where another did better for it."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What an evaluation draws. DreamBench's two lists are facts of its protocol; mini's is ours.
+"""What an evaluation draws. DreamBench's two lists are facts of its protocol; the others are ours.
 
 DreamBench: github.com/google/dreambooth, ``dataset/prompts_and_classes.txt``, "a {token} {class} in
 the jungle" and so on. Here * is the concept, and no class noun stands behind it.
@@ -116,6 +116,20 @@ _MINI = (
     ),
 )
 
+# What a style is shown on and an action is done by, where the protocol has no list: nouns that
+# every base knows, mini too.
+_THINGS = (
+    *("cat", "dog", "lion", "rabbit", "owl", "fish", "butterfly", "turtle"),
+    *("house", "castle", "boat", "car", "bicycle", "airplane", "rocket"),
+    *("sunflower", "mushroom", "pear", "cake", "teapot"),
+    *("chair", "guitar", "camera", "clock", "crown"),
+)
+_BEINGS = (
+    *("cat", "dog", "wolf", "fox", "bear", "panda", "rabbit", "lion", "tiger", "cow", "pig"),
+    *("frog", "penguin", "chicken", "duck", "fish", "whale", "turtle", "snail", "butterfly"),
+    *("snake", "crab", "ghost", "robot", "snowman"),
+)
+
 
 def _worded(template: str, word: str) -> str:
     """The template with `word` for the concept, and the article that goes with it."""
@@ -131,6 +145,21 @@ def _published(templates: tuple[str, ...], word: str) -> tuple[EvaluationPrompt,
 OBJECTS = PromptList("DreamBench, objects", _published(_OBJECTS, "object"))
 LIVE = PromptList("DreamBench, live subjects", _published(_LIVE, "animal"))
 MINI = PromptList("mini's words", _MINI)
+
+
+def of_kind(kind: str, in_style: str) -> PromptList | None:
+    """25 prompts for a style or an action; None for a subject. in_style: "in the style of *"."""
+    if kind == "style":
+        return PromptList("things in the style", _behind(_THINGS, in_style))
+    if kind == "action":
+        return PromptList("beings that do it", _behind(_BEINGS, CONCEPT))
+    return None
+
+
+def _behind(nouns: tuple[str, ...], said: str) -> tuple[EvaluationPrompt, ...]:
+    """Each noun with the concept behind it; the base alone draws the noun, or with the word."""
+    things = [_worded(f"a {CONCEPT}", noun) for noun in nouns]
+    return tuple(EvaluationPrompt(f"{thing} {said}", thing, thing) for thing in things)
 
 
 def read_prompts(path: Path) -> PromptList:

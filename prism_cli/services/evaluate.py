@@ -191,7 +191,7 @@ def prepare_evaluation(request: EvalRequest, on_event: OnEvent = ignore) -> Eval
         )
     started = archive.manifest.options.get("class")
     word = request.class_word or (str(started.value) if started and started.value else None)
-    prompts = request.prompts or default_list(entry, live=request.live)
+    prompts = request.prompts or default_list(entry, live=request.live, kind=archive.manifest.kind)
     tokens = unpack_tokens(archive)
     return EvalPlan(
         request=request,
@@ -223,11 +223,18 @@ def sampling_of(entry: BaseEntry, steps: int | None, guidance: float | None) -> 
     )
 
 
-def default_list(entry: BaseEntry, *, live: bool) -> PromptList:
+def default_list(entry: BaseEntry, *, live: bool, kind: str = "subject") -> PromptList:
     """The protocol's prompts for a base: DreamBench's, or mini's own, which knows few words.
 
-    Raises OptionRefused for DreamBench's on mini.
+    A style and an action, which stand behind a noun, have lists of their own. Raises OptionRefused
+    for `live` where that list is not one of these.
     """
+    if own := evaluation_prompts.of_kind(kind, entry.in_style):
+        if live:
+            raise OptionRefused(
+                f"--live is for subjects, and it was learned as {kind}", hint="leave out --live"
+            )
+        return own
     if entry.practice:
         if live:
             raise OptionRefused(

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from mini.vocabulary import NOUNS
 from prism_cli import evaluation_prompts, paths
 from prism_cli.backbones import catalog
 from prism_cli.encoders.drawn import DrawnEncoder
@@ -466,3 +467,19 @@ def test_the_drawing_settings_are_the_bases_own() -> None:
     photographic = dataclasses.replace(plan.entry, practice=False)
     assert service.default_list(photographic, live=True) is evaluation_prompts.LIVE
     assert service.default_list(photographic, live=False) is evaluation_prompts.OBJECTS
+
+
+@pytest.mark.parametrize(
+    ("kind", "first"), [("style", "a cat in [ink] style"), ("action", "a cat [ink]")]
+)
+def test_a_style_and_an_action_stand_behind_nouns(kind: str, first: str) -> None:
+    """Not where a thing would: 25 nouns that the practice base knows, each once."""
+    concepts.keep("ink", kind=kind)
+    plan = prepare_evaluation(request(name="ink", prompts=None))
+
+    assert plan.prompts.prompts[0].template.replace("*", "[ink]") == first
+    assert plan.prompts.prompts[0].plain(None) == plan.prompts.prompts[0].text("wash") == "a cat"
+    nouns = {prompt.without.split(" ", 1)[1] for prompt in plan.prompts.prompts}
+    assert len(nouns) == 25 and nouns <= {noun.word for noun in NOUNS}
+    with pytest.raises(OptionRefused, match="--live is for subjects"):
+        prepare_evaluation(request(name="ink", prompts=None, live=True))
