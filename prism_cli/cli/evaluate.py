@@ -16,6 +16,7 @@ from prism_cli.cli.main import app
 from prism_cli.cli.options import (
     BaseOption,
     ConceptName,
+    DrawingDryRunFlag,
     JsonFlag,
     QuietFlag,
 )
@@ -96,9 +97,7 @@ def eval_command(
     base: BaseOption = None,
     judge: JudgeOption = None,
     judge_model: JudgeModelOption = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be drawn, and stop.")
-    ] = False,
+    dry_run: DrawingDryRunFlag = False,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Download what is not here without asking.")
     ] = False,
@@ -116,6 +115,7 @@ def eval_command(
         make_sure_of_encoders(name, yes)
     from prism_cli.evaluation_prompts import read_prompts
     from prism_cli.services.evaluate import EvalRequest, evaluate, prepare_evaluation
+    from prism_cli.services.rehearsal import rehearse_shots
 
     request = EvalRequest(
         name=name,
@@ -143,7 +143,7 @@ def eval_command(
             hint="run the same command again to go on from what is drawn and answered",
         ) from None
     if dry_run:
-        measured.plan(plan)
+        measured.plan(plan, rehearse_shots(plan.entry, plan.sampling, plan.groups.total))
     else:
         measured.evaluated(found)
         if found.unanswered:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from prism_cli.services.ablate import Ablation, AblationPlan
     from prism_cli.services.evaluate import EvalPlan, EvalResult
     from prism_cli.services.evaluation_draws import Group
+    from prism_cli.services.rehearsal import Fit
     from prism_cli.services.report import ReportResult
 
 
@@ -76,8 +77,8 @@ def reported(written: ReportResult) -> None:
         render.result(str(written.picture))
 
 
-def plan(planned: EvalPlan) -> None:
-    """Print what an evaluation would draw."""
+def plan(planned: EvalPlan, fit: Fit) -> None:
+    """Print what an evaluation would draw, and what it would take."""
     groups = planned.groups
     facts = {
         "concept": f"[{planned.request.name}]",
@@ -89,9 +90,10 @@ def plan(planned: EvalPlan) -> None:
     if planned.judging:
         facts["judge"] = planned.judging
     if render.style().json:
-        render.document("eval", {"plan": {**facts, "total": groups.total}})
+        content = {**facts, "total": groups.total, "fit": asdict(fit)}
+        render.document("eval", {"plan": content})
         return
-    render.facts(facts)
+    render.facts({**facts, **render.fit_facts(fit)})
     render.hint("nothing was drawn; the same command without --dry-run does it")
 
 

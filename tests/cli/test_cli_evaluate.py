@@ -16,6 +16,7 @@ from tests.gemini import FakeGemini
 from tests.services import concepts
 
 Golden = Callable[[str, str], None]
+FIT = re.compile(r"^base +mini.*\n(.*\n)*?time +.*\n", re.MULTILINE)  # as the machine has it
 QUICK = ("--prompts", "p.txt", "-n", "1", "--steps", "1", "--guidance", "1")
 
 
@@ -36,7 +37,8 @@ def test_evaluate_and_report(home: Path, prompts: None, golden: Golden) -> None:
         ran = call(*line.split())
         assert ran.status == 0, ran.stderr
         lines += [f"$ prism {line}", ran.stdout + "[stderr]", ran.stderr.rstrip("\n")]
-    golden("evaluate-session", re.sub(r" +-?[0-9]\.[0-9]{3}\b", "  N", "\n".join(lines)))
+    text = FIT.sub("", "\n".join(lines))
+    golden("evaluate-session", re.sub(r" +-?[0-9]\.[0-9]{3}\b", "  N", text))
 
     page, card = Path("mydog-report.html").read_text("utf-8"), Path("card.md").read_text("utf-8")
     assert page.count("<img") == 1 + 2 + 1 + 2 * 3 + 2 and "Training" in page
@@ -71,7 +73,7 @@ def test_a_judge(home: Path, prompts: None, gemini: FakeGemini, golden: Golden) 
         _numbers,
         "\n".join(lines),
     )
-    golden("judge-session", text)
+    golden("judge-session", FIT.sub("", text))
     assert "| Text Alignment | 0 of 0 |  |  | 1 |" in Path("card.md").read_text("utf-8")
 
 
@@ -122,6 +124,7 @@ def test_in_json_and_quiet(prompts: None) -> None:
 
     assert found["evaluation"]["scores"][0]["name"] == "image-text"
     assert plan["plan"]["total"] == 1 + 1 + 1 + 1 + 2 + 2
+    assert plan["plan"]["fit"]["seconds"] > 0 and plan["plan"]["fit"]["memory"] > 2**20
     assert again.stdout == f"{found['folder']}\n"
     assert (report["path"], report["evaluated"]) == ("mydog-report.html", True)
 
