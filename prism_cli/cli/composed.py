@@ -147,7 +147,8 @@ def _interference(report: InterferenceReport) -> dict[str, str]:
         ]
         facts[f"{pair.one} and {pair.other}"] = "\n".join(lines)
     scored = [
-        f"{each.name} {each.alone:.2f} alone, {each.composed:.2f} composed ({each.measure})"
+        f"{each.name} {each.alone:.2f} alone, {each.composed:.2f} composed "
+        f"({each.measure}, by the base's scorer)"
         for each in report.fidelity
     ]
     facts["likeness"] = "\n".join(scored) or f"not scored: {report.unscored}"

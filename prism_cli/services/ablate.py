@@ -267,10 +267,11 @@ def _finish(
         name, reader = judges.alignment
         texts = [prompt.text(request.class_word) for prompt in study.prompts.prompts]
         aligned = alignment(seen_by(reader, group, Path(place)), reader.read(texts))
-        scores = {name: aligned.mean().item()}
+        scores = {f"{name} by {reader.name}": aligned.mean().item()}
         for name, encoder in judges.likeness.items():
             references = encoder.see(list(photos.references.values()))
-            scores[name] = likeness(seen_by(encoder, group, Path(place)), references)
+            drawn = seen_by(encoder, group, Path(place))
+            scores[f"{name} by {encoder.name}"] = likeness(drawn, references)
     checkpoint.discard(_NAME)
     return Row(
         concept=cell.concept,

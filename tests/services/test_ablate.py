@@ -68,7 +68,10 @@ def test_it_goes_on_where_it_was_stopped(request_: AblateRequest) -> None:
     ]
     (table,) = found.tables
     assert (table.symbol, table.values) == ("n", (2,))
-    assert set(table.scores) == {"image-text", "design"}
+    assert set(table.scores) == {
+        "image-text by mini's scorer",
+        "design by mini's scorer, design half",
+    }
     for score, intervals in table.scores.items():
         both = [row["scores"][score] for row in rows]
         assert intervals[0].mean == pytest.approx(sum(both) / 2)
