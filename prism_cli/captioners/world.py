@@ -109,7 +109,8 @@ def unshared(found: Sequence[Seen]) -> list[Seen]:
     """Each picture without those words of its things that half of the pictures or more share.
 
     They are the concept, and a residual that starts with them keeps it from the target
-    (docs/method.md has the figures). The ground is what a residual is for, and stays.
+    (`prism, whole captions` in benchmarks/ is without this). The ground is what a residual is for,
+    and stays.
     """
     in_each = [{item for thing in seen.things for item in thing.items()} for seen in found]
     counts = Counter(item for items in in_each for item in items)

@@ -128,7 +128,7 @@ def compose(
         drawing = draw_composition(
             archive, parts.concepts, entry, request.steps, request.method, on_event
         )
-    found = _report(parts, entry, drawing, phrase, request)
+    found = _report(parts, entry, drawing, phrase, weights, request.method)
     preview = png(contact_sheet(drawing.composed)) if drawing else b""
     if parts.fused:
         on_event(Note("a part that was merged before is in no pair of the report", "warning"))
@@ -302,7 +302,8 @@ def _report(
     entry: BaseEntry,
     drawing: Drawing | None,
     phrase: str,
-    request: ComposeRequest,
+    weights: Mapping[str, float],
+    method: str,
 ) -> InterferenceReport:
     judged = drawing and entry.practice and not parts.fused  # whose parts cannot be drawn alone
     judge = PracticeJudge.of(entry) if judged else None
@@ -315,12 +316,5 @@ def _report(
     if not found:
         unscored = _FUSED if parts.fused else "nothing was drawn" if entry.practice else _UNKNOWN
     pairs = pairs_of(parts.concepts)
-    confinable = request.method != PER_TOKEN and not entry.mixed and not parts.fused
-    weights = request.weights or (1.0,) * len(request.names)
-    return report(
-        pairs,
-        found,
-        unscored,
-        dict(zip(request.names, weights, strict=True)),
-        PER_TOKEN if confinable else "",
-    )
+    confinable = method != PER_TOKEN and not entry.mixed and not parts.fused
+    return report(pairs, found, unscored, weights, PER_TOKEN if confinable else "")

@@ -44,7 +44,7 @@ def test_a_concept_of_another_revision_is_refused(command: str) -> None:
 
 
 def test_concepts_of_two_bases_are_refused() -> None:
-    """With a command for each way out of it, whether the other base is here or not."""
+    """With the command that trains one on the other's, whether that base is here or not."""
     keep("dog", 1)
     keep("cat", 2, base="owner/name", revision="a" * 40)
 
