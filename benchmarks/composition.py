@@ -10,7 +10,8 @@ learned by `prism train` from its five pictures alone, as a user would. Then:
 - styled: twelve subjects in the style of another set, "a [subject] in [style] style", against the
   same noun as that set draws it;
 - moved: eight subjects on six nouns, at the weight that `prism transfer` picks, from other seeds;
-- worn: the four patterns and palettes on the same nouns, where the true picture is known.
+- worn: the four patterns and palettes on the same nouns, where the true picture is known;
+- layers: of every two of the concepts, how alike what they change is, layer by layer.
 
 Likeness is the cosine of the scorer's designs to true drawings; its floor is other concepts' true
 drawings, its ceiling true drawings among each other. In a composition a concept is present where
@@ -32,7 +33,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -51,9 +52,12 @@ from mini.world import Ground, Picture, Thing, World
 from prism_cli import paths
 from prism_cli.backbones import catalog
 from prism_cli.files import write_whole
+from prism_cli.method.composition import factors_of
 from prism_cli.method.evaluation import likeness
+from prism_cli.method.interference import CLASH, cosine
 from prism_cli.registry.store import Registry
 from prism_cli.reports.contact_sheet import grid
+from prism_cli.services.concept_archive import unpack_lora
 from prism_cli.services.generate import DrawRequest, generate
 from prism_cli.services.pictures import png
 from prism_cli.services.prepare import TrainRequest
@@ -340,6 +344,21 @@ class Bench:
         self.keep(f"worn-{name}", columns)
         return {"cells": cells}
 
+    def layers(self, names: Sequence[str]) -> Finding:
+        """The cosines of the LoRAs of every two concepts, without their signs, over all layers."""
+        registry = Registry(paths.concepts_dir())
+        loras = [factors_of(unpack_lora(registry.load(name))) for name in names]
+        cosines = torch.tensor(
+            [
+                abs(cosine(one[layer], other[layer]))
+                for one, other in combinations(loras, 2)
+                for layer in sorted(one.keys() & other.keys())
+            ]
+        )
+        middle, high = cosines.quantile(torch.tensor([0.5, 0.95])).tolist()
+        clashing = (cosines > CLASH).double().mean().item()
+        return {"count": len(cosines), "median": middle, "95 %": high, "clashing": clashing}
+
 
 def at(method: str, weight: float) -> str:
     """What a method is called at a weight of both concepts."""
@@ -506,6 +525,16 @@ def clothes(found: Mapping[str, Finding], names: Sequence[str]) -> Iterator[str]
     )
 
 
+def likeness_of_layers(found: Finding) -> Iterator[str]:
+    """One line."""
+    yield "| layers of two concepts | median cosine | 95 % are below | clash |"
+    yield "| --- " * 4 + "|"
+    yield (
+        f"| {found['count']} | {found['median']:.2f} | {found['95 %']:.2f} | "
+        f"{found['clashing']:.3f} |"
+    )
+
+
 def main() -> None:
     """Learn, compose, move; what is known already is not done again."""
     args = arguments()
@@ -543,6 +572,7 @@ def main() -> None:
         looks[f"styled {noun} {style} {method}"] = partial(bench.styled, noun, style, method)
     looks |= {f"moved {noun}": partial(bench.moved, noun) for noun in moved}
     looks |= {f"worn {name}": partial(bench.worn_by, name) for name in bench.worn}
+    looks["layers"] = partial(bench.layers, list(learned))
     results.find(looks, args.part)
     if looks.keys() - results.found.keys():
         return
@@ -550,6 +580,7 @@ def main() -> None:
         compositions(results.found, beside, styled),
         transfers(results.found, moved),
         clothes(results.found, list(bench.worn)),
+        likeness_of_layers(results.found["layers"]),
     ):
         print("\n" + "\n".join(lines))
 

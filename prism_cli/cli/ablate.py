@@ -11,7 +11,7 @@ from prism_cli.cli import measured, render
 from prism_cli.cli.bases import make_sure_of
 from prism_cli.cli.evaluate import LiveFlag, PromptsOption, make_sure_of_judges
 from prism_cli.cli.main import app
-from prism_cli.cli.options import BaseOption, JsonFlag, QuietFlag
+from prism_cli.cli.options import BaseOption, JsonFlag, Kind, QuietFlag
 from prism_cli.cli.progress import progress
 from prism_cli.errors import Interrupted
 
@@ -37,6 +37,9 @@ def ablate_command(
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Other settings of the training, in TOML.")
     ] = None,
+    kind: Annotated[
+        Kind, typer.Option(help="What the photos of each folder share; it picks the prompts.")
+    ] = Kind.SUBJECT,
     prompts: PromptsOption = None,
     live: LiveFlag = False,
     class_word: Annotated[
@@ -81,6 +84,7 @@ def ablate_command(
         out=out,
         base=base,
         file=read_settings(config) if config else {},
+        kind=kind,
         prompts=read_prompts(prompts) if prompts else None,
         live=live,
         class_word=class_word,

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from math import isfinite
 from typing import Annotated
 
 import typer
+
+
+class Kind(StrEnum):
+    """What is learned: a thing, a way to draw, or something done."""
+
+    SUBJECT = "subject"
+    STYLE = "style"
+    ACTION = "action"
 
 
 def complete_concept(incomplete: str) -> list[str]:

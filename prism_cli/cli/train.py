@@ -17,6 +17,7 @@ from prism_cli.cli.options import (
     CompileFlag,
     ForceFlag,
     JsonFlag,
+    Kind,
     QuietFlag,
     YesDownloadFlag,
 )
@@ -33,14 +34,6 @@ class Crop(StrEnum):
 
     CENTER = "center"
     RANDOM = "random"
-
-
-class Kind(StrEnum):
-    """What is learned: a thing, a way to draw, or something done."""
-
-    SUBJECT = "subject"
-    STYLE = "style"
-    ACTION = "action"
 
 
 def _method(flag: str, setting: str, text: str) -> Any:

@@ -53,6 +53,7 @@ class AblateRequest:
     out: Path = Path("ablation.jsonl")
     base: str | None = None
     file: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = "subject"  # of every folder, as `TrainRequest.kind`
     prompts: PromptList | None = None
     live: bool = False
     class_word: str | None = None
@@ -180,7 +181,7 @@ def _study(request: AblateRequest, on_event: OnEvent = ignore) -> _Study:
         for name, folder in zip(names, request.folders, strict=True)
     }
     first = next(iter(prepared.values()))
-    prompts = request.prompts or default_list(first.entry, live=request.live)
+    prompts = request.prompts or default_list(first.entry, live=request.live, kind=request.kind)
     protocols = {name: _protocol(request, each, prompts) for name, each in prepared.items()}
     return _Study(prepared, prompts, protocols)
 
@@ -210,6 +211,7 @@ def _training(
         folder=folder,
         name=_NAME,
         base=request.base,
+        kind=request.kind,
         seed=seed,
         force=True,  # no registry is touched
         flags=flags,

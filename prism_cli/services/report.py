@@ -16,6 +16,7 @@ from prism_cli.files import write_whole
 from prism_cli.method.leakage import Leakage
 from prism_cli.placeholders import example
 from prism_cli.registry.archive import Archive
+from prism_cli.registry.container import PREVIEW
 from prism_cli.registry.manifest import COMPOSITION, Manifest
 from prism_cli.registry.store import Registry
 from prism_cli.reports.html import render_html
@@ -62,7 +63,7 @@ class ReportRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportResult:
-    """What was written. picture: the contact sheet beside a Markdown report, where there is one."""
+    """What was written. picture: what it draws, beside a Markdown report, where there is one."""
 
     name: str
     path: Path
@@ -84,9 +85,8 @@ def write_report(request: ReportRequest, on_event: OnEvent = ignore) -> ReportRe
         )
     archive = Registry(paths.concepts_dir()).load(request.name)
     store = EvaluationStore.of(archive)
-    sheet = store.picture(SHEET)
-    shown = request.markdown and store.result.is_file() and sheet.is_file()
-    beside = path.with_name(f"{path.stem}-drawn.png") if shown else None
+    drawn = _drawn_by(archive, store) if request.markdown else None
+    beside = path.with_name(f"{path.stem}-drawn.png") if drawn else None
     for target in (path, *([beside] if beside else [])):
         if target.exists() and not request.force:
             raise NameTaken(
@@ -97,9 +97,7 @@ def write_report(request: ReportRequest, on_event: OnEvent = ignore) -> ReportRe
         on_event(
             Note(f"it has not been evaluated: prism eval {request.name} adds scores and pictures")
         )
-    if beside:
-        with storage("read", sheet):
-            drawn = sheet.read_bytes()
+    if beside and drawn:
         write_whole(beside, drawn)
     if request.markdown:
         text = render_markdown(report, beside.name if beside else None)
@@ -155,6 +153,15 @@ def gather(
         interference=read_interference(manifest.metrics.get(INTERFERENCE)),
         composed=bool(manifest.parents),
     )
+
+
+def _drawn_by(archive: Archive, store: EvaluationStore) -> bytes | None:
+    """A PNG of what the concept draws: the evaluation's, else the preview, where it can be read."""
+    sheet = store.picture(SHEET)
+    if store.result.is_file() and sheet.is_file():
+        with storage("read", sheet):
+            return sheet.read_bytes()
+    return archive.members.get(PREVIEW) if kept_preview(archive) else None
 
 
 def _facts(manifest: Manifest) -> dict[str, str]:

@@ -146,6 +146,17 @@ def test_the_studies_share_their_common_cell(request_: AblateRequest) -> None:
     assert len({cell.key for cell in cells}) == len(cells)
 
 
+def test_a_style_is_asked_as_one(request_: AblateRequest) -> None:
+    """By the prompts that `prism eval` has for its kind; a subject's cells are others."""
+    subjects = replace(request_, prompts=None, folders=(Path("zuzu"),))
+    ablate(replace(subjects, kind="style"))
+
+    assert plan_ablation(replace(subjects, kind="style")).missing == ()
+    assert len(plan_ablation(subjects).missing) == 1
+    with pytest.raises(OptionRefused, match="learned as style"):
+        plan_ablation(replace(subjects, kind="style", live=True))
+
+
 def test_refusals(request_: AblateRequest) -> None:
     """Two folders of one name, nothing to vary, a file that is something else."""
     with pytest.raises(OptionRefused, match="same name"):

@@ -94,7 +94,7 @@ def test_a_preview_that_is_damaged_is_left_out() -> None:
 
 
 def test_the_sheet_is_of_the_evaluation() -> None:
-    """Where that was deleted, what it drew stands beside no report; a name may hold a space."""
+    """Where that was deleted, the preview stands in for what it drew; a name may hold a space."""
     worlds.keep("mydog")
     store = EvaluationStore.of(Registry(paths.concepts_dir()).load("mydog"))
     store.keep(dataclasses.replace(EVALUATION, target=(), prompts=()))
@@ -108,8 +108,20 @@ def test_the_sheet_is_of_the_evaluation() -> None:
     store.result.unlink()
     without = write_report(dataclasses.replace(request, out=Path("card.md")))
     text = Path("card.md").read_text("utf-8")
-    assert without.picture is None and not Path("card-drawn.png").exists()
-    assert "Not evaluated yet" in text and "![" not in text
+    assert without.picture == Path("card-drawn.png")
+    assert without.picture.read_bytes() == MEMBERS["preview.png"]
+    assert "Not evaluated yet" in text and "](card-drawn.png)" in text
+
+
+def test_a_card_of_a_damaged_preview_has_no_picture() -> None:
+    preview = MEMBERS["preview.png"]
+    members = {**MEMBERS, "preview.png": preview[:33] + bytes(len(preview) - 33)}
+    worlds.keep("mydog", pack(MANIFEST, members))
+
+    written = write_report(ReportRequest(name="mydog", out=Path("card.md"), markdown=True))
+
+    assert written.picture is None and not Path("card-drawn.png").exists()
+    assert "![" not in Path("card.md").read_text("utf-8")
 
 
 def test_a_composition_says_of_what() -> None:
