@@ -7,8 +7,8 @@
 learned by `prism train` from its five pictures alone, as a user would. Then:
 
 - beside: twelve pairs of subjects, "a [one] next to a [other]", the sum at lower weights too;
-- styled: twelve subjects in the style of another set, "a [subject] in [style] style", against the
-  same noun as that set draws it;
+- styled: twelve subjects in the style of another set, "[style] picture of a [subject]", against
+  the same noun as that set draws it;
 - moved: eight subjects on six nouns, at the weight that `prism transfer` picks, from other seeds;
 - worn: the four patterns and palettes on the same nouns, where the true picture is known;
 - layers: of every two of the concepts, how alike what they change is, layer by layer.
@@ -51,6 +51,7 @@ from mini.vocabulary import STYLES
 from mini.world import Ground, Picture, Thing, World
 from prism_cli import paths
 from prism_cli.backbones import catalog
+from prism_cli.backbones.families import MINI
 from prism_cli.files import write_whole
 from prism_cli.method.composition import factors_of
 from prism_cli.method.evaluation import likeness
@@ -181,6 +182,11 @@ class Bench:
         """A noun as one set draws it."""
         return self.truths([Thing(noun=noun, set=hand)])
 
+    @staticmethod
+    def in_hand_of(style: str, thing: str) -> str:
+        """The prompt for a thing in a style that was learned."""
+        return MINI.in_style.replace("{}", thing).replace("*", f"[{style}]")
+
     def nearest(self, designs: Tensor, truths: Mapping[str, Tensor]) -> list[str]:
         """For each design, whose true drawings it is most like."""
         names = list(truths)
@@ -210,7 +216,7 @@ class Bench:
     def style_alone(self, style: str, noun: str) -> Finding:
         """A style on the base's own noun, against that noun in the style's set."""
         own, hands = _set_of(style), self.hands_of(noun)
-        shown = self.judge.designs(self.pictures(f"a {noun} in [{style}] style"))
+        shown = self.judge.designs(self.pictures(self.in_hand_of(style, f"a {noun}")))
         others = torch.cat([true for hand, true in hands.items() if hand != own])
         return {
             "likeness": likeness(shown, hands[own]),
@@ -252,7 +258,7 @@ class Bench:
 
     def styled(self, noun: str, style: str, method: str) -> Finding:
         """A subject in a style, and the same noun as the style's set draws it."""
-        shown = self.pictures(f"a [{noun}] in [{style}] style", method=method)
+        shown = self.pictures(self.in_hand_of(style, f"a [{noun}]"), method=method)
         subject, true = _thing(self.subjects[noun]), Thing(noun=noun, set=_set_of(style))
         columns = {noun: self.drawn([subject])[:3], style: self.drawn([true])[:3], method: shown}
         self.keep(f"styled-{noun}-{style}-{method}", columns)

@@ -184,6 +184,17 @@ def cells(
                 yield learner, concept, seed
 
 
+def said(concept: Concept, template: str | None) -> Concept:
+    """A style or pattern asked for by a template of {}, the thing, and *, in place of "a * cat"."""
+    if template is None or concept.noun is not None:
+        return concept
+    asked = (
+        replace(each, template=template.replace("{}", each.template.replace("* ", "")))
+        for each in concept.prompts
+    )
+    return replace(concept, prompts=tuple(asked))
+
+
 def key_of(learner: str, concept: Concept, seed: int) -> str:
     """Of a training, in the results."""
     own = "".join(f", {name}={value}" for name, value in TUNED.get(learner, {}).items())
@@ -252,6 +263,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=4, choices=range(1, judging.TRUE + 1))
     parser.add_argument("--drawing-steps", type=int, default=30)
     parser.add_argument(
+        "--said", metavar="TEXT", help="how styles and patterns are asked for, as '{} in * style'"
+    )
+    parser.add_argument(
         "--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the recipe"
     )
     parser.add_argument("--only", nargs="+", choices=names, default=whole, help="learners")
@@ -283,9 +297,13 @@ def main() -> None:
         "trial": args.trial, "prompts": args.prompts, "images": args.images,
         "drawing steps": args.drawing_steps, "recipe": bench.recipe.flat(),
     }  # fmt: skip
+    if args.said:
+        settings["said"] = args.said
     chosen = [
         replace(each, prompts=each.prompts[: args.prompts])
-        for each in concepts(world, trial=args.trial)[: args.concepts]
+        for each in (
+            said(each, args.said) for each in concepts(world, trial=args.trial)[: args.concepts]
+        )
     ]
     results = Results(args.out, settings)
     costs = {}

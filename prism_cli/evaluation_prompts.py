@@ -148,18 +148,18 @@ MINI = PromptList("mini's words", _MINI)
 
 
 def of_kind(kind: str, in_style: str) -> PromptList | None:
-    """25 prompts for a style or an action; None for a subject. in_style: "in the style of *"."""
+    """25 prompts for a style or an action; None for a subject. in_style: "{} in the style of *"."""
     if kind == "style":
-        return PromptList("things in the style", _behind(_THINGS, in_style))
+        return PromptList("things in the style", _about(_THINGS, in_style))
     if kind == "action":
-        return PromptList("beings that do it", _behind(_BEINGS, CONCEPT))
+        return PromptList("beings that do it", _about(_BEINGS, f"{{}} {CONCEPT}"))
     return None
 
 
-def _behind(nouns: tuple[str, ...], said: str) -> tuple[EvaluationPrompt, ...]:
-    """Each noun with the concept behind it; the base alone draws the noun, or with the word."""
+def _about(nouns: tuple[str, ...], said: str) -> tuple[EvaluationPrompt, ...]:
+    """Each noun for {} beside the concept; the base alone draws the noun, or with the word."""
     things = [_worded(f"a {CONCEPT}", noun) for noun in nouns]
-    return tuple(EvaluationPrompt(f"{thing} {said}", thing, thing) for thing in things)
+    return tuple(EvaluationPrompt(said.replace("{}", thing), thing, thing) for thing in things)
 
 
 def read_prompts(path: Path) -> PromptList:

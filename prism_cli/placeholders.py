@@ -15,7 +15,7 @@ from prism_cli.names import is_name
 
 RESIDUAL = "residual"
 # By kind of concept; any other, a composition, stands for a phrase of its own.
-_EXAMPLES = {"subject": "A [{}] box", "style": "a cat in [{}] style", "action": "a dog [{}]"}
+_EXAMPLES = {"subject": "A [{}] box", "style": "[{}] picture of a cat", "action": "a dog [{}]"}
 _TOKEN = re.compile(r"\\([\[\]\\])|\[([^\[\]]*)\]|([\[\]])")
 
 

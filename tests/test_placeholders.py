@@ -161,6 +161,6 @@ def test_an_example_is_a_prompt_of_the_concept(kind: str) -> None:
 
 
 def test_a_style_is_shown_on_something_else() -> None:
-    assert example_prompt("ink", "style") == "a cat in [ink] style"
+    assert example_prompt("ink", "style") == "[ink] picture of a cat"
     assert example_prompt("mydog", "subject") == "A [mydog] box"
     assert example_prompt("catink", "composition") == "[catink]"

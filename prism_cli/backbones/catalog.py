@@ -56,7 +56,8 @@ _MINI = Path(__file__).parents[1] / "bases" / "mini"
 class BaseEntry:
     """A base that can be loaded. size: its resolution in px.
 
-    previews: by kind of concept, prompts in which * is it. in_style: how a style is said, likewise.
+    previews: by kind of concept, prompts in which * is it. in_style: a thing, {}, in the style *.
+    style_alone: likewise, of nothing in particular.
     """
 
     id: str
@@ -68,6 +69,7 @@ class BaseEntry:
     recipe: Recipe
     previews: Mapping[str, tuple[str, ...]]
     in_style: str
+    style_alone: str
     practice: bool = False  # the embedded base, which knows no photographs
     mixed: str = ""  # why a LoRA cannot be confined to its token here, where it cannot
 
@@ -279,6 +281,7 @@ def _entry(base_id: str, folder: Path, revision: str = "", *, practice: bool = F
         recipe=family.recipe,
         previews=family.previews,
         in_style=family.in_style,
+        style_alone=family.style_alone,
         practice=practice,
         mixed=family.mixed,
     )

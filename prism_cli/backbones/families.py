@@ -53,10 +53,10 @@ class Family:
 
     parts: the folders that are loaded. size: the resolution in px, where the UNet's config does not
     say it. parameterization: likewise, where the scheduler's does not. previews: by kind of
-    concept, prompts in which * is the concept. in_style: how a style is said, likewise. on_cpu:
-    what it takes without a GPU, where that is too much for most machines. quantized: the parts that
-    bitsandbytes can quantize. mixed: why a LoRA cannot be confined to where its token attends,
-    where it cannot.
+    concept, prompts in which * is the concept. in_style: a thing, {}, in the style *. style_alone:
+    likewise, of nothing in particular. on_cpu: what it takes without a GPU, where that is too much
+    for most machines. quantized: the parts that bitsandbytes can quantize. mixed: why a LoRA cannot
+    be confined to where its token attends, where it cannot.
     """
 
     adapter: str  # "module:Class"
@@ -65,7 +65,8 @@ class Family:
     size: int | None = None
     parameterization: str | None = None
     previews: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _PREVIEWS)
-    in_style: str = "in the style of *"
+    in_style: str = "{} in the style of *"
+    style_alone: str = "a picture in the style of *"
     on_cpu: str = ""
     quantized: tuple[str, ...] = ()
     mixed: str = ""
@@ -106,10 +107,18 @@ MINI = Family(
             "a * at night",
             "a small * in the snow",
         ),
-        "style": ("a cat in * style", "a house in * style", "a car in * style", "a dog in * style"),
+        "style": (
+            "* picture of a cat",
+            "* picture of a house",
+            "* picture of a car",
+            "* picture of a dog",
+        ),
         "action": ("a cat *", "a dog *", "a robot *", "a bear *"),
     },
-    in_style="in * style",  # as its captions say it
+    # Behind the thing, as its captions have it too, a pattern is drawn at a third of the fidelity
+    # (docs/method.md, "Kinds").
+    in_style="* picture of {}",
+    style_alone="* picture",
 )
 
 

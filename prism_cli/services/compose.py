@@ -215,7 +215,7 @@ def _other_merge(
 
 def _checked_phrase(request: ComposeRequest, parts: Parts, entry: BaseEntry) -> str:
     names = {part.name for part in parts.concepts}
-    usual = phrase_of(parts.concepts, request.names, entry.in_style)
+    usual = phrase_of(parts.concepts, request.names, entry)
     phrase = request.phrase or usual
     mentions = [piece for piece in placeholders.parse(phrase) if not isinstance(piece, str)]
     said = {piece.name for piece in mentions}

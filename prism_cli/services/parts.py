@@ -9,6 +9,7 @@ import torch
 
 from prism_cli import placeholders
 from prism_cli.backbones.base import EncoderRows
+from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.errors import OptionRefused
 from prism_cli.method.composition import Factors, Lora, factors_of, rows_of
 from prism_cli.registry.archive import Archive
@@ -122,11 +123,11 @@ def _check_addressable(part: Part) -> None:
         )
 
 
-def phrase_of(concepts: Sequence[Part], order: Sequence[str], in_style: str) -> str:
+def phrase_of(concepts: Sequence[Part], order: Sequence[str], entry: BaseEntry) -> str:
     """What a composition's name stands for: its subjects, what they do, and in which style.
 
     order: names as they were given, compositions among them; a concept out of one stands where
-    nothing else says. in_style: "in the style of *".
+    nothing else says. entry: the base, which says how styles are said.
     """
     place = {name: k for k, name in enumerate(order)}
     ordered = sorted(concepts, key=lambda part: place.get(part.name, len(place)))
@@ -134,10 +135,9 @@ def phrase_of(concepts: Sequence[Part], order: Sequence[str], in_style: str) -> 
         kind: [f"[{part.name}]" for part in ordered if part.kind == kind]
         for kind in ("subject", "action", "style")
     }
-    said = [" next to ".join(named["subject"])] if named["subject"] else []
-    if named["action"]:
-        said.append(" and ".join(named["action"]))
-    if named["style"]:
-        said += ["" if said else "a picture"]
-        said.append(in_style.replace("*", " and ".join(named["style"])))
-    return " ".join(word for word in said if word)
+    said = (" next to ".join(named["subject"]), " and ".join(named["action"]))
+    thing = " ".join(words for words in said if words)
+    if not named["style"]:
+        return thing
+    template = entry.in_style.replace("{}", thing) if thing else entry.style_alone
+    return template.replace("*", " and ".join(named["style"]))

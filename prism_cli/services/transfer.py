@@ -236,8 +236,9 @@ def _check(request: TransferRequest, manifest: Manifest) -> None:
 
 
 def _template(kind: str, entry: BaseEntry) -> str:
-    """The paper's for a subject; a style and an action are said behind a noun."""
-    return {"style": f"a {{noun}} {entry.in_style}", "action": "a {noun} *"}.get(kind, TEMPLATE)
+    """The paper's for a subject; a noun in the style; a noun with an action behind it."""
+    styled = entry.in_style.replace("{}", "a {noun}")
+    return {"style": styled, "action": "a {noun} *"}.get(kind, TEMPLATE)
 
 
 def _weights(request: TransferRequest) -> tuple[float, ...]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from benchmarks.peers.budget import Stages
 from benchmarks.peers.concepts import REFERENCES, Concept, concepts
 from benchmarks.peers.judging import Judge
-from benchmarks.truth_table import tables
+from benchmarks.truth_table import said, tables
 from mini.vocabulary import NOUNS
 from mini.world import World
 from prism_cli.backbones import catalog
@@ -51,6 +51,20 @@ def test_concepts_ask_for_what_no_reference_shows(world: World, trial: bool) -> 
             learned = {picture.thing.noun for picture in concept.references if picture.thing}
             asked_for = {a.truth.thing.noun for a in concept.prompts if a.truth.thing}
             assert len(asked_for) == 25 and not asked_for & learned
+
+
+def test_a_style_may_be_said_elsewhere(world: World) -> None:
+    """Around the thing that was asked for; a subject is asked for as ever."""
+    style = of_kind(world, "style")
+    asked = [each.template for each in said(style, "{} in * style").prompts]
+
+    assert all(template.endswith(" in * style") for template in asked)
+    assert [a.removesuffix(" in * style") for a in asked] == [
+        each.template.replace("* ", "") for each in style.prompts
+    ]
+    assert said(style, None) == style
+    cat = of_kind(world, "subject")
+    assert said(cat, "{} in * style") == cat
 
 
 def test_nothing_is_tried_out_on_what_is_reported(world: World) -> None:

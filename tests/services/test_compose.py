@@ -121,7 +121,7 @@ class TestArchive:
             archive("both").manifest,
             load(archive("both").members["tokens.safetensors"]),
         )
-        assert (manifest.kind, manifest.phrase) == ("composition", "[dog] in [ink] style")
+        assert (manifest.kind, manifest.phrase) == ("composition", "[ink] picture of [dog]")
         assert [(p.name, p.weight, p.rank, p.kind) for p in manifest.parents] == [
             ("dog", 1.0, 2, "subject"),
             ("ink", 0.8, 2, "style"),
@@ -295,8 +295,8 @@ class TestDrawing:
 
         whole = picture("[both] at night")
 
-        assert whole == picture("[both:dog] in [both:ink] style at night")
-        fly = picture("[dog] in [ink] style at night")
+        assert whole == picture("[both:ink] picture of [both:dog] at night")
+        fly = picture("[ink] picture of [dog] at night")
         assert max(abs(a - b) for a, b in zip(whole, fly, strict=True)) <= 2
 
     def test_a_picture_is_drawn_again(self) -> None:

@@ -470,9 +470,9 @@ def test_the_drawing_settings_are_the_bases_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "first"), [("style", "a cat in [ink] style"), ("action", "a cat [ink]")]
+    ("kind", "first"), [("style", "[ink] picture of a cat"), ("action", "a cat [ink]")]
 )
-def test_a_style_and_an_action_stand_behind_nouns(kind: str, first: str) -> None:
+def test_a_style_and_an_action_are_asked_about_nouns(kind: str, first: str) -> None:
     """Not where a thing would: 25 nouns that the practice base knows, each once."""
     concepts.keep("ink", kind=kind)
     plan = prepare_evaluation(request(name="ink", prompts=None))

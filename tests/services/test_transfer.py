@@ -80,7 +80,7 @@ def test_the_pick_has_both_concept_and_noun() -> None:
     ("kind", "prompt"),
     [
         ("subject", "a photo of [book:0.7] box"),
-        ("style", "a box in [book:0.7] style"),
+        ("style", "[book:0.7] picture of a box"),
         ("action", "a box [book:0.7]"),
     ],
 )
