@@ -18,7 +18,8 @@ drawings, its ceiling true drawings among each other. In a composition a concept
 the picture (its half, of a pair, in whichever order fits better) is nearer to its truth than to any
 other: of all subjects; or, of a style, of the same noun in any other set, while the noun is read.
 Beside every number of a composition stands what the true picture would get: the true pair, whose
-halves are read alike, and the noun in the true style, which is the subject no more.
+halves are read alike, and the noun in the true style, which is the subject no more; and, for two
+subjects, what each has beside a plain noun, where there is no second concept to lose it to.
 
 Each finding goes into `--out` as soon as it is known, and grids for the eye into `--work`; the same
 command goes on from there. `--part 1/2` and `--part 2/2` are two processes that share the work: run
@@ -70,6 +71,7 @@ METHODS = ("sum", "per-token")
 # Of two subjects, at what weight of both: the sum is tried at lower ones too.
 BESIDE = (("sum", 1.0), ("sum", 0.7), ("sum", 0.5), ("sum", 0.35), ("per-token", 1.0))
 NOUNS = ("box", "wolf", "doll", "bag", "car", "tent")  # the first four are the paper's (Fig. 13)
+PLAIN_NOUNS = ("tent", "key")  # with which a subject shares a picture
 MOVED = 8  # subjects
 PAIRS = 12  # of each kind
 TRUE_GROUNDS = tuple(  # that no reference has
@@ -207,6 +209,15 @@ class Bench:
             "ceiling": own_likeness(true),
             "present": found.count(noun) / len(found),
         }
+
+    def beside_plain(self, noun: str) -> Finding:
+        """A subject in half a picture, with a thing of the base's own in the other."""
+        true, found = self.true_subjects[noun], []
+        for other in PLAIN_NOUNS:
+            shown = self.pictures(f"a [{noun}] next to a {other}")
+            halves = [self.judge.designs(shown, side) for side in ("left", "right")]
+            found.append(torch.maximum(*((half @ true.T).mean(1) for half in halves)).mean().item())
+        return {"likeness": fmean(found)}
 
     def hands_of(self, noun: str) -> dict[str, Tensor]:
         """The noun in every set that the base knows, and in the styles that are learned."""
@@ -414,19 +425,21 @@ def pairs_of(bench: Bench) -> tuple[list[tuple[str, str]], list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Cell:
-    """A concept in a composition. alone: what `Bench` found of it alone."""
+    """A concept in a composition. alone: what `Bench` found of it alone.
+
+    plain: its likeness beside a plain noun, where that was looked at.
+    """
 
     concept: str
     alone: Finding
     composed: float
     true: float
+    plain: float | None = None
 
-    @property
-    def kept(self) -> bool:
-        """Whether enough is left of its likeness above the floor."""
-        above = self.alone["likeness"] - self.alone["floor"]
-        left = float(self.composed - self.alone["floor"])
-        return above > 0 and left >= KEPT * above
+    def keeps(self, likeness: float) -> bool:
+        """Whether enough is left of `likeness` above the floor."""
+        floor = float(self.alone["floor"])
+        return likeness > floor and self.composed - floor >= KEPT * (likeness - floor)
 
 
 def by_concept(cells: Sequence[Cell], number: Callable[[Cell], float]) -> str:
@@ -442,14 +455,21 @@ def compositions(
 ) -> Iterator[str]:
     """A line for each kind of pair and method."""
     yield (
-        f"| | method | floor | alone | composed | the true picture | cells that keep {KEPT:.0%} | "
+        f"| | method | floor | alone | beside a plain noun | composed | the true picture | "
+        f"cells that keep {KEPT:.0%} of alone | of beside a plain noun | "
         f"both present (aim {PRESENT:.0%}) | in true pictures |"
     )
-    yield "| --- " * 9 + "|"
+    yield "| --- " * 11 + "|"
     for way in (at(method, weight) for method, weight in BESIDE):
         rows = [(pair, found[f"beside {' '.join(pair)} {way}"]) for pair in beside]
         cells = [
-            Cell(noun, found[f"alone {noun}"], row[noun], row[f"{noun}, true"])
+            Cell(
+                noun,
+                found[f"alone {noun}"],
+                row[noun],
+                row[f"{noun}, true"],
+                found[f"beside plain {noun}"]["likeness"],
+            )
             for pair, row in rows
             for noun in pair
         ]
@@ -471,12 +491,15 @@ def compositions(
 
 def line(what: str, method: str, cells: Sequence[Cell], rows: Sequence[Finding]) -> str:
     """One of the table."""
+    seen = all(cell.plain is not None for cell in cells)
     columns = (
         by_concept(cells, lambda cell: cell.alone["floor"]),
         by_concept(cells, lambda cell: cell.alone["likeness"]),
+        by_concept(cells, lambda cell: cell.plain or 0.0) if seen else "",
         by_concept(cells, lambda cell: cell.composed),
         by_concept(cells, lambda cell: cell.true),
-        f"{sum(cell.kept for cell in cells)} of {len(cells)}",
+        f"{sum(cell.keeps(cell.alone['likeness']) for cell in cells)} of {len(cells)}",
+        f"{sum(cell.keeps(cell.plain or 0.0) for cell in cells)} of {len(cells)}" if seen else "",
         with_interval([row["both"] for row in rows]),
         with_interval([row["both, true"] for row in rows]),
     )
@@ -568,6 +591,7 @@ def main() -> None:
     looks: dict[str, Callable[[], Finding]] = {
         f"alone {noun}": partial(bench.subject_alone, noun) for noun in subjects
     }
+    looks |= {f"beside plain {noun}": partial(bench.beside_plain, noun) for noun in subjects}
     for noun, style in styled:
         looks[f"alone {style} {noun}"] = partial(bench.style_alone, style, noun)
     for (method, weight), (one, other) in product(BESIDE, beside):
