@@ -53,7 +53,8 @@ def ablate_command(
         int | None, typer.Option(min=1, help="Denoising steps; else the base's.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say how many trainings that are, and stop.")
+        bool,
+        typer.Option("--dry-run", help="Say how many trainings that are and how long they take."),
     ] = False,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Download what is not here without asking.")
@@ -92,7 +93,13 @@ def ablate_command(
         steps=steps,
     )
     if dry_run:
-        measured.ablation_plan(plan_ablation(request))
+        from prism_cli.services.rehearsal import rehearse, rehearse_shots
+
+        with progress() as on_event:
+            planned = plan_ablation(request)
+            training = rehearse(planned.training, on_event).fit
+        drawing = rehearse_shots(planned.entry, planned.sampling, planned.pictures)
+        measured.ablation_plan(planned, training, drawing)
         return
     try:
         with progress() as on_event:

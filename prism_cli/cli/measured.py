@@ -121,18 +121,28 @@ def ablated(found: Ablation) -> None:
         render.hint("one concept has no interval: give more folders")
 
 
-def ablation_plan(planned: AblationPlan) -> None:
-    """Print how much an ablation would be."""
+def ablation_plan(planned: AblationPlan, training: Fit, drawing: Fit) -> None:
+    """Print how much an ablation would be. training, drawing: those of one cell."""
     cells, missing = len(planned.cells), len(planned.missing)
+    seconds = missing * (training.seconds + drawing.seconds)
     if render.style().json:
-        content = {"cells": cells, "missing": missing, "pictures": missing * planned.pictures}
+        content = {
+            "cells": cells,
+            "missing": missing,
+            "pictures": missing * planned.pictures,
+            "seconds": seconds,
+            "fit": asdict(training),
+        }
         render.document("ablate", {"plan": content})
         return
     render.facts(
         {
             "cells": f"{cells}, {missing} of them to do",
-            "each": f"a training, and {planned.pictures} pictures",
+            "each": f"a training ({render.duration(training.seconds)}), "
+            f"and {planned.pictures} pictures ({render.duration(drawing.seconds)} at least)",
             "results": str(planned.out),
+            **render.fit_facts(training),
+            "time": f"at least {render.duration(seconds)} in all",
         }
     )
     render.hint("nothing was trained; the same command without --dry-run does it")

@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from prism_cli import evaluation_prompts
+from prism_cli.backbones.base import SamplingPlan
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.errors import OptionRefused
 from prism_cli.evaluation_prompts import PromptList
@@ -100,10 +101,16 @@ class Ablation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AblationPlan:
-    """What would be trained: cells in all, and those that the results file lacks."""
+    """What would be trained: cells in all, and those that the results file lacks.
+
+    training: of the first folder at the usual settings. sampling: of the pictures of a cell.
+    """
 
     cells: tuple[Cell, ...]
     missing: tuple[Cell, ...]
+    training: TrainRequest
+    entry: BaseEntry
+    sampling: SamplingPlan
     pictures: int
     out: Path
 
@@ -236,6 +243,9 @@ def _plan(request: AblateRequest, study: _Study, rows: Sequence[Row]) -> Ablatio
     return AblationPlan(
         cells=cells,
         missing=tuple(cell for cell in cells if cell.key not in done),
+        training=_training(request, request.folders[0], {}, 0),
+        entry=study.entry,
+        sampling=sampling_of(study.entry, request.steps, None),
         pictures=len(study.prompts.prompts) * request.count,
         out=request.out,
     )

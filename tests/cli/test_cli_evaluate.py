@@ -140,10 +140,13 @@ def test_a_report_needs_no_evaluation() -> None:
 
 
 def test_an_ablation_is_planned() -> None:
-    """--dry-run says how many trainings it would be."""
+    """--dry-run says how many trainings it would be, and how long they take at least."""
     worlds.photos(Path(), 2)
 
     plan = json.loads(call("ablate", "photos", "--dry-run", "--json").stdout)["plan"]
 
-    # n = 1 at mini's own beta, 0.5, is in both tables.
-    assert plan == {"cells": 4 + 5 - 1, "missing": 8, "pictures": 8 * 100}
+    # n = 1 at mini's own beta, 0.1, is in both tables.
+    assert (plan["cells"], plan["missing"], plan["pictures"]) == (4 + 5 - 1, 8, 8 * 100)
+    assert plan["seconds"] > plan["missing"] * plan["fit"]["seconds"] > 0
+    said = call("ablate", "photos", "--dry-run").stdout
+    assert re.search(r"^time +at least [\d.]+ (s|min|h) in all", said, re.MULTILINE)
