@@ -35,6 +35,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations, product
+from math import isnan, nan
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -49,14 +50,14 @@ from benchmarks.interval import with_interval
 from benchmarks.peers.concepts import STYLE_SETS, WORN, Concept, concepts
 from benchmarks.results import Finding, Results, add_part
 from mini.vocabulary import STYLES
-from mini.world import Ground, Picture, Thing, World
+from mini.world import Ground, Picture, Thing, World, article
 from prism_cli import paths
 from prism_cli.backbones import catalog
 from prism_cli.backbones.families import MINI
 from prism_cli.files import write_whole
 from prism_cli.method.composition import factors_of
 from prism_cli.method.evaluation import likeness
-from prism_cli.method.interference import CLASH, cosine
+from prism_cli.method.interference import layer_interference
 from prism_cli.registry.store import Registry
 from prism_cli.reports.contact_sheet import grid
 from prism_cli.services.concept_archive import unpack_lora
@@ -71,7 +72,9 @@ METHODS = ("sum", "per-token")
 # Of two subjects, at what weight of both: the sum is tried at lower ones too.
 BESIDE = (("sum", 1.0), ("sum", 0.7), ("sum", 0.5), ("sum", 0.35), ("per-token", 1.0))
 NOUNS = ("box", "wolf", "doll", "bag", "car", "tent")  # the first four are the paper's (Fig. 13)
-PLAIN_NOUNS = ("tent", "key")  # with which a subject shares a picture
+PLAIN_NOUN = "tent"  # with which a subject shares a picture
+# In which ways, to set beside those of BESIDE.
+PLAINLY = (("sum", 0.5), ("per-token", 1.0))
 MOVED = 8  # subjects
 PAIRS = 12  # of each kind
 TRUE_GROUNDS = tuple(  # that no reference has
@@ -210,13 +213,16 @@ class Bench:
             "present": found.count(noun) / len(found),
         }
 
-    def beside_plain(self, noun: str) -> Finding:
+    def beside_plain(self, noun: str, method: str, weight: float) -> Finding:
         """A subject in half a picture, with a thing of the base's own in the other."""
         true, found = self.true_subjects[noun], []
-        for other in PLAIN_NOUNS:
-            shown = self.pictures(f"a [{noun}] next to a {other}")
-            halves = [self.judge.designs(shown, side) for side in ("left", "right")]
-            found.append(torch.maximum(*((half @ true.T).mean(1) for half in halves)).mean().item())
+        one, other = f"a [{noun}:{weight:g}]", article(PLAIN_NOUN)
+        for prompt, side in (
+            (f"{one} next to {other}", "left"),
+            (f"{other} next to {one}", "right"),
+        ):
+            shown = self.judge.designs(self.pictures(prompt, method=method), side)
+            found.append(likeness(shown, true))
         return {"likeness": fmean(found)}
 
     def hands_of(self, noun: str) -> dict[str, Tensor]:
@@ -227,7 +233,7 @@ class Bench:
     def style_alone(self, style: str, noun: str) -> Finding:
         """A style on the base's own noun, against that noun in the style's set."""
         own, hands = _set_of(style), self.hands_of(noun)
-        shown = self.judge.designs(self.pictures(self.in_hand_of(style, f"a {noun}")))
+        shown = self.judge.designs(self.pictures(self.in_hand_of(style, article(noun))))
         others = torch.cat([true for hand, true in hands.items() if hand != own])
         return {
             "likeness": likeness(shown, hands[own]),
@@ -365,16 +371,15 @@ class Bench:
         """The cosines of the LoRAs of every two concepts, without their signs, over all layers."""
         registry = Registry(paths.concepts_dir())
         loras = [factors_of(unpack_lora(registry.load(name))) for name in names]
-        cosines = torch.tensor(
-            [
-                abs(cosine(one[layer], other[layer]))
-                for one, other in combinations(loras, 2)
-                for layer in sorted(one.keys() & other.keys())
-            ]
-        )
+        found = [
+            layer
+            for one, other in combinations(loras, 2)
+            for layer in layer_interference(one, other)
+        ]
+        cosines = torch.tensor([abs(layer.cosine) for layer in found])
         middle, high = cosines.quantile(torch.tensor([0.5, 0.95])).tolist()
-        clashing = (cosines > CLASH).double().mean().item()
-        return {"count": len(cosines), "median": middle, "95 %": high, "clashing": clashing}
+        clashing = fmean(layer.clashes for layer in found)
+        return {"count": len(found), "median": middle, "95 %": high, "clashing": clashing}
 
 
 def at(method: str, weight: float) -> str:
@@ -427,14 +432,14 @@ def pairs_of(bench: Bench) -> tuple[list[tuple[str, str]], list[tuple[str, str]]
 class Cell:
     """A concept in a composition. alone: what `Bench` found of it alone.
 
-    plain: its likeness beside a plain noun, where that was looked at.
+    plain: its likeness beside a plain noun, nan where that was not looked at.
     """
 
     concept: str
     alone: Finding
     composed: float
     true: float
-    plain: float | None = None
+    plain: float = nan
 
     def keeps(self, likeness: float) -> bool:
         """Whether enough is left of `likeness` above the floor."""
@@ -468,7 +473,7 @@ def compositions(
                 found[f"alone {noun}"],
                 row[noun],
                 row[f"{noun}, true"],
-                found[f"beside plain {noun}"]["likeness"],
+                found.get(f"beside plain {noun} {way}", {}).get("likeness", nan),
             )
             for pair, row in rows
             for noun in pair
@@ -491,15 +496,15 @@ def compositions(
 
 def line(what: str, method: str, cells: Sequence[Cell], rows: Sequence[Finding]) -> str:
     """One of the table."""
-    seen = all(cell.plain is not None for cell in cells)
+    seen = not any(isnan(cell.plain) for cell in cells)
     columns = (
         by_concept(cells, lambda cell: cell.alone["floor"]),
         by_concept(cells, lambda cell: cell.alone["likeness"]),
-        by_concept(cells, lambda cell: cell.plain or 0.0) if seen else "",
+        by_concept(cells, lambda cell: cell.plain) if seen else "",
         by_concept(cells, lambda cell: cell.composed),
         by_concept(cells, lambda cell: cell.true),
         f"{sum(cell.keeps(cell.alone['likeness']) for cell in cells)} of {len(cells)}",
-        f"{sum(cell.keeps(cell.plain or 0.0) for cell in cells)} of {len(cells)}" if seen else "",
+        f"{sum(cell.keeps(cell.plain) for cell in cells)} of {len(cells)}" if seen else "",
         with_interval([row["both"] for row in rows]),
         with_interval([row["both, true"] for row in rows]),
     )
@@ -556,7 +561,7 @@ def clothes(found: Mapping[str, Finding], names: Sequence[str]) -> Iterator[str]
 
 def likeness_of_layers(found: Finding) -> Iterator[str]:
     """One line."""
-    yield "| layers of two concepts | median cosine | 95 % are below | clash |"
+    yield "| layers, over all pairs of concepts | median cosine | 95 % are below | clash |"
     yield "| --- " * 4 + "|"
     yield (
         f"| {found['count']} | {found['median']:.2f} | {found['95 %']:.2f} | "
@@ -573,7 +578,7 @@ def main() -> None:
     sizes = ("pictures", "train_steps", "draw_steps", "nouns", "worn")
     settings = {name: getattr(args, name) for name in sizes}
     entry = catalog.resolve("mini")
-    settings |= {"base": entry.revision, "recipe": entry.recipe.flat()}
+    settings |= {"base": entry.revision, "recipe": entry.recipe.flat(), "style": entry.in_style}
     results, bench = Results(args.out, settings), Bench(args)
     beside, styled = pairs_of(bench)
     moved = list(bench.subjects)[: args.moved]
@@ -591,7 +596,10 @@ def main() -> None:
     looks: dict[str, Callable[[], Finding]] = {
         f"alone {noun}": partial(bench.subject_alone, noun) for noun in subjects
     }
-    looks |= {f"beside plain {noun}": partial(bench.beside_plain, noun) for noun in subjects}
+    for (method, weight), noun in product(PLAINLY, subjects):
+        looks[f"beside plain {noun} {at(method, weight)}"] = partial(
+            bench.beside_plain, noun, method, weight
+        )
     for noun, style in styled:
         looks[f"alone {style} {noun}"] = partial(bench.style_alone, style, noun)
     for (method, weight), (one, other) in product(BESIDE, beside):

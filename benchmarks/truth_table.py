@@ -35,7 +35,7 @@ import transformers
 from benchmarks.interval import with_interval
 from benchmarks.peers import judging
 from benchmarks.peers.budget import Updates
-from benchmarks.peers.concepts import Concept, concepts
+from benchmarks.peers.concepts import Asked, Concept, concepts
 from benchmarks.peers.judging import Judge
 from benchmarks.peers.learners import BARE, COSTS, LEARNERS, NAMED, OWN, Learned, Lesson
 from benchmarks.results import WHOLE, Finding, Results, add_part
@@ -185,14 +185,18 @@ def cells(
 
 
 def said(concept: Concept, template: str | None) -> Concept:
-    """A style or pattern asked for by a template of {}, the thing, and *, in place of "a * cat"."""
+    """What is no subject, asked for by a template of {}, the thing, and * in place of "a * cat"."""
     if template is None or concept.noun is not None:
         return concept
-    asked = (
-        replace(each, template=template.replace("{}", each.template.replace("* ", "")))
-        for each in concept.prompts
-    )
-    return replace(concept, prompts=tuple(asked))
+
+    def reworded(asked: Asked) -> Asked:
+        before, _, after = asked.template.partition("* ")
+        noun, *place = after.split(" ", 1)
+        return replace(
+            asked, template=" ".join([template.replace("{}", f"{before}{noun}"), *place])
+        )
+
+    return replace(concept, prompts=tuple(map(reworded, concept.prompts)))
 
 
 def key_of(learner: str, concept: Concept, seed: int) -> str:
@@ -263,7 +267,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=4, choices=range(1, judging.TRUE + 1))
     parser.add_argument("--drawing-steps", type=int, default=30)
     parser.add_argument(
-        "--said", metavar="TEXT", help="how styles and patterns are asked for, as '{} in * style'"
+        "--said", metavar="TEXT", help="how what is no subject is asked for, as '{} in * style'"
     )
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the recipe"

@@ -3,11 +3,13 @@ r"""Concepts in a prompt, and literal brackets."""
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from prism_cli.backbones.families import in_style_on
 from prism_cli.errors import PromptRefused
 from prism_cli.placeholders import Mention, is_part, mentioned, parse
 from prism_cli.placeholders import example as example_prompt
@@ -157,10 +159,13 @@ def test_the_concepts_of_a_prompt_are_named_once_in_order() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_example_is_a_prompt_of_the_concept(kind: str) -> None:
-    assert mentioned(parse(example_prompt("mydog", kind))) == ["mydog"]
+    assert mentioned(parse(example_prompt("mydog", kind, "{} in the style of *"))) == ["mydog"]
 
 
 def test_a_style_is_shown_on_something_else() -> None:
-    assert example_prompt("ink", "style") == "[ink] picture of a cat"
-    assert example_prompt("mydog", "subject") == "A [mydog] box"
-    assert example_prompt("catink", "composition") == "[catink]"
+    example_of = partial(example_prompt, in_style=in_style_on("mini"))
+    assert example_of("ink", "style") == "[ink] picture of a cat"
+    assert example_of("mydog", "subject") == "A [mydog] box"
+    assert example_of("catink", "composition") == "[catink]"
+    elsewhere = in_style_on("CompVis/stable-diffusion-v1-4")
+    assert example_prompt("ink", "style", elsewhere) == "a cat in the style of [ink]"

@@ -44,6 +44,7 @@ _PREVIEWS = {
     ),
     "action": ("a man *", "a woman *", "a dog *", "a robot *"),
 }
+_IN_STYLE = "{} in the style of *"
 _STABLE_DIFFUSION = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
 
 
@@ -65,7 +66,7 @@ class Family:
     size: int | None = None
     parameterization: str | None = None
     previews: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _PREVIEWS)
-    in_style: str = "{} in the style of *"
+    in_style: str = _IN_STYLE
     style_alone: str = "a picture in the style of *"
     on_cpu: str = ""
     quantized: tuple[str, ...] = ()
@@ -182,3 +183,8 @@ NAMED: Mapping[str, NamedBase] = {
     ),
 }
 NAMES: Mapping[str, str] = {base.repository: name for name, base in NAMED.items()}
+
+
+def in_style_on(base: str) -> str:
+    """How a style is said on a base, which need not be here; see `Family`."""
+    return MINI.in_style if base == "mini" else _IN_STYLE

@@ -95,8 +95,8 @@ def ablate_command(
     if dry_run:
         from prism_cli.services.rehearsal import rehearse, rehearse_shots
 
+        planned = plan_ablation(request)
         with progress() as on_event:
-            planned = plan_ablation(request)
             training = rehearse(planned.training, on_event).fit
         drawing = rehearse_shots(planned.entry, planned.sampling, planned.pictures)
         measured.ablation_plan(planned, training, drawing)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from prism_cli import paths
+from prism_cli.backbones.families import in_style_on
 from prism_cli.cli import listing, render
 from prism_cli.cli.main import app
 from prism_cli.cli.options import (
@@ -176,8 +177,10 @@ def _registry() -> Registry:
 
 
 def _draw(entry: Entry) -> str:
-    kind = entry.manifest.kind if entry.manifest else ""
-    return f'prism gen "{example(entry.name, kind)}"'
+    if entry.manifest is None:
+        return f'prism gen "[{entry.name}]"'
+    in_style = in_style_on(entry.manifest.base.id)
+    return f'prism gen "{example(entry.name, entry.manifest.kind, in_style)}"'
 
 
 def _show_preview(archive: Archive) -> None:

@@ -139,10 +139,10 @@ def ablation_plan(planned: AblationPlan, training: Fit, drawing: Fit) -> None:
         {
             "cells": f"{cells}, {missing} of them to do",
             "each": f"a training ({render.duration(training.seconds)}), "
-            f"and {planned.pictures} pictures ({render.duration(drawing.seconds)} at least)",
+            f"and {planned.pictures} pictures ({render.duration(drawing.seconds)})",
             "results": str(planned.out),
             **render.fit_facts(training),
-            "time": f"at least {render.duration(seconds)} in all",
+            "time": f"about {render.duration(seconds)} for all that is to do",
         }
     )
     render.hint("nothing was trained; the same command without --dry-run does it")

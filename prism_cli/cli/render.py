@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
+from prism_cli.backbones.families import in_style_on
 from prism_cli.cli import terminal_picture
 from prism_cli.errors import Interrupted, OptionRefused, PrismError
 from prism_cli.placeholders import example
@@ -164,7 +165,8 @@ def trained(learned: TrainResult) -> None:
             + _against(learned.planned_memory),
         }
     )
-    done(f"{learned.name} is learned", f'prism gen "{example(learned.name, learned.kind)}" -n 4')
+    prompt = example(learned.name, learned.kind, in_style_on(learned.base))
+    done(f"{learned.name} is learned", f'prism gen "{prompt}" -n 4')
 
 
 def plan(planned: Plan) -> None:

@@ -38,7 +38,7 @@ def transfer_command(
         typer.Option(
             metavar="TEXT",
             help="The prompt: * is the concept, {noun} each noun. Without it: 'a photo of * {noun}'"
-            " for a subject; a style and an action are said behind the noun.",
+            " for a subject; a noun in the style; an action behind the noun.",
         ),
     ] = None,
     photos: Annotated[

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -26,7 +27,7 @@ from prism_cli.services.ablation_rows import Row, read_rows, write_rows
 from prism_cli.services.concept_archive import unpack_lora, unpack_tokens
 from prism_cli.services.evaluate import default_list, load_to_draw, sampling_of
 from prism_cli.services.evaluation_draws import Job, draw_groups, groups_of
-from prism_cli.services.events import Note, OnEvent, ignore
+from prism_cli.services.events import Event, Note, OnEvent, PhotoNote, ignore
 from prism_cli.services.judges import Judges, judges_for
 from prism_cli.services.prepare import Prepared, TrainRequest, prepare
 from prism_cli.services.references import match_photos
@@ -141,8 +142,8 @@ def ablate(request: AblateRequest, on_event: OnEvent = ignore) -> Ablation:
 
 
 def plan_ablation(request: AblateRequest) -> AblationPlan:
-    """What `ablate` would do."""
-    study = _study(request)
+    """What `ablate` would do; no captioner is asked, so that cells that need one are missing."""
+    study = _study(request, rehearsal=True)
     return _plan(request, study, read_rows(request.out, study.protocols))
 
 
@@ -170,7 +171,9 @@ class _Study:
         return self.first.runtime
 
 
-def _study(request: AblateRequest, on_event: OnEvent = ignore) -> _Study:
+def _study(
+    request: AblateRequest, on_event: OnEvent = ignore, *, rehearsal: bool = False
+) -> _Study:
     """Look at every folder before the first cell is trained; the first one introduces the base."""
     names = [folder.resolve().name for folder in request.folders]
     if len(set(names)) < len(names):
@@ -184,13 +187,23 @@ def _study(request: AblateRequest, on_event: OnEvent = ignore) -> _Study:
     for beta in request.betas:
         checked("tokens.beta", beta)
     prepared = {
-        name: prepare(_training(request, folder, {}, 0), on_event if name == names[0] else ignore)
+        name: prepare(
+            _training(request, folder, {}, 0),
+            on_event if name == names[0] else partial(_warn, on_event),
+            rehearsal=rehearsal,
+        )
         for name, folder in zip(names, request.folders, strict=True)
     }
     first = next(iter(prepared.values()))
     prompts = request.prompts or default_list(first.entry, live=request.live, kind=request.kind)
     protocols = {name: _protocol(request, each, prompts) for name, each in prepared.items()}
     return _Study(prepared, prompts, protocols)
+
+
+def _warn(on_event: OnEvent, event: Event) -> None:
+    """Pass on what is to be known of a folder; of the base and the settings it was said before."""
+    if isinstance(event, PhotoNote) or (isinstance(event, Note) and event.level == "warning"):
+        on_event(event)
 
 
 def _protocol(request: AblateRequest, prepared: Prepared, prompts: PromptList) -> str:

@@ -226,7 +226,7 @@ def sampling_of(entry: BaseEntry, steps: int | None, guidance: float | None) -> 
 def default_list(entry: BaseEntry, *, live: bool, kind: str = "subject") -> PromptList:
     """The protocol's prompts for a base: DreamBench's, or mini's own, which knows few words.
 
-    A style and an action, which stand behind a noun, have lists of their own. Raises OptionRefused
+    A style and an action, which are shown on things, have lists of their own. Raises OptionRefused
     for `live` where that list is not one of these.
     """
     if own := evaluation_prompts.of_kind(kind, entry.in_style):

@@ -13,7 +13,7 @@ from prism_cli.registry.archive import Archive
 from prism_cli.registry.container import PREVIEW
 from prism_cli.reports.contact_sheet import contact_sheet
 from prism_cli.services.drawing import draw
-from prism_cli.services.events import Note, OnEvent, StageBegan, StageEnded, StageMoved, ignore
+from prism_cli.services.events import Note, OnEvent, StageBegan, StageEnded, StageMoved
 from prism_cli.services.pictures import from_png, png
 
 STAGE = "preview"
@@ -52,7 +52,7 @@ def with_concept(template: str, concept: str) -> Prompt:
     return tuple(piece for piece in (before, target_slot(concept), after) if piece)
 
 
-def kept_preview(archive: Archive, on_event: OnEvent = ignore) -> Image.Image | None:
+def kept_preview(archive: Archive, on_event: OnEvent) -> Image.Image | None:
     """The one in an archive, perhaps of another program; None where there is none to be read."""
     data = archive.members.get(PREVIEW)
     if data is None:

@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 
 from prism_cli import paths
+from prism_cli.backbones.families import in_style_on
 from prism_cli.errors import NameTaken, OptionRefused, storage
 from prism_cli.files import write_whole
 from prism_cli.method.leakage import Leakage
 from prism_cli.placeholders import example
 from prism_cli.registry.archive import Archive
-from prism_cli.registry.container import PREVIEW
 from prism_cli.registry.manifest import COMPOSITION, Manifest
 from prism_cli.registry.store import Registry
 from prism_cli.reports.html import render_html
@@ -38,6 +38,7 @@ from prism_cli.services.evaluate import SHEET
 from prism_cli.services.evaluation_store import EvaluationStore
 from prism_cli.services.events import Note, OnEvent, ignore
 from prism_cli.services.interference import INTERFERENCE, read_interference
+from prism_cli.services.pictures import png
 from prism_cli.services.preview import kept_preview
 from prism_cli.services.references import ReferencePhotos, match_photos
 from prism_cli.services.scoring import opened
@@ -97,7 +98,7 @@ def write_report(request: ReportRequest, on_event: OnEvent = ignore) -> ReportRe
         on_event(
             Note(f"it has not been evaluated: prism eval {request.name} adds scores and pictures")
         )
-    if beside and drawn:
+    if beside is not None and drawn is not None:
         write_whole(beside, drawn)
     if request.markdown:
         text = render_markdown(report, beside.name if beside else None)
@@ -161,7 +162,8 @@ def _drawn_by(archive: Archive, store: EvaluationStore) -> bytes | None:
     if store.result.is_file() and sheet.is_file():
         with storage("read", sheet):
             return sheet.read_bytes()
-    return archive.members.get(PREVIEW) if kept_preview(archive) else None
+    preview = kept_preview(archive, ignore)  # gathering the report says what is wrong with it
+    return png(preview) if preview else None
 
 
 def _facts(manifest: Manifest) -> dict[str, str]:
@@ -189,11 +191,11 @@ _DRAW = {
 
 
 def _use(manifest: Manifest) -> tuple[tuple[str, str], ...]:
-    name = manifest.name
+    name, in_style = manifest.name, in_style_on(manifest.base.id)
     return (
-        (f'prism gen "{example(name, manifest.kind)}" -n 4', _DRAW[manifest.kind]),
+        (f'prism gen "{example(name, manifest.kind, in_style)}" -n 4', _DRAW[manifest.kind]),
         (
-            f'prism gen "{example(f"{name}:0.7", manifest.kind)}" --seed 7',
+            f'prism gen "{example(f"{name}:0.7", manifest.kind, in_style)}" --seed 7',
             "With its LoRA at a weight of 0.7.",
         ),
         (

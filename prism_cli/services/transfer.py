@@ -269,6 +269,8 @@ def _draw(
 
 
 def _said(template: str, noun: str) -> str:
+    if noun[:1].lower() in "aeiou":
+        template = template.replace("a {noun}", "an {noun}")
     return template.replace("{noun}", noun.replace("*", ""))
 
 

@@ -58,10 +58,13 @@ def test_a_style_may_be_said_elsewhere(world: World) -> None:
     style = of_kind(world, "style")
     asked = [each.template for each in said(style, "{} in * style").prompts]
 
-    assert all(template.endswith(" in * style") for template in asked)
-    assert [a.removesuffix(" in * style") for a in asked] == [
-        each.template.replace("* ", "") for each in style.prompts
-    ]
+    for before, after, noun in zip(
+        (each.template for each in style.prompts),
+        asked,
+        (each.truth.thing.noun for each in style.prompts if each.truth.thing),
+        strict=True,
+    ):
+        assert after == before.replace("* ", "").replace(noun, f"{noun} in * style", 1)
     assert said(style, None) == style
     cat = of_kind(world, "subject")
     assert said(cat, "{} in * style") == cat

@@ -17,6 +17,8 @@ from prism_cli.registry.store import Registry
 from prism_cli.services.ablate import AblateRequest, ablate, plan_ablation
 from prism_cli.services.ablation_rows import Row, read_rows, write_rows
 from prism_cli.services.events import Event, Note
+from tests import gemini as api
+from tests.gemini import FakeGemini
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SHORT = {
@@ -151,10 +153,29 @@ def test_a_style_is_asked_as_one(request_: AblateRequest) -> None:
     subjects = replace(request_, prompts=None, folders=(Path("zuzu"),))
     ablate(replace(subjects, kind="style"))
 
+    assert plan_ablation(replace(subjects, kind="style")).training.kind == "style"
     assert plan_ablation(replace(subjects, kind="style")).missing == ()
     assert len(plan_ablation(subjects).missing) == 1
     with pytest.raises(OptionRefused, match="learned as style"):
         plan_ablation(replace(subjects, kind="style", live=True))
+
+
+def test_photos_leave_with_a_word_and_in_no_rehearsal(
+    request_: AblateRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every folder; --dry-run sends none."""
+    for text in (*Path("zuzu").glob("*.txt"), *Path("harlequin").glob("*.txt")):
+        text.unlink()
+    asking = replace(request_, file={**SHORT, "captions.source": "gemini"})
+    said: list[Event] = []
+
+    with api.connected(FakeGemini(), monkeypatch) as gemini:
+        assert len(plan_ablation(asking).missing) == 2
+        assert gemini.asked == []
+        ablate(asking, said.append)
+
+    assert sum(isinstance(e, Note) and "leave this machine" in e.text for e in said) == 2
+    assert plan_ablation(asking).missing == ()  # what was answered is kept
 
 
 def test_refusals(request_: AblateRequest) -> None:

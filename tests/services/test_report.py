@@ -19,6 +19,7 @@ from prism_cli.services.concept_archive import CURVE_POINTS, read_curve, written
 from prism_cli.services.evaluate import SHEET
 from prism_cli.services.evaluation_store import EvaluationStore
 from prism_cli.services.events import Event, Note
+from prism_cli.services.pictures import from_png
 from prism_cli.services.report import ReportRequest, gather, write_report
 from tests.cli import worlds
 from tests.registry.samples import MANIFEST, MEMBERS, composition, png
@@ -109,7 +110,8 @@ def test_the_sheet_is_of_the_evaluation() -> None:
     without = write_report(dataclasses.replace(request, out=Path("card.md")))
     text = Path("card.md").read_text("utf-8")
     assert without.picture == Path("card-drawn.png")
-    assert without.picture.read_bytes() == MEMBERS["preview.png"]
+    drawn, preview = (from_png(p) for p in (without.picture.read_bytes(), MEMBERS["preview.png"]))
+    assert drawn.convert("RGB").tobytes() == preview.convert("RGB").tobytes()
     assert "Not evaluated yet" in text and "](card-drawn.png)" in text
 
 
