@@ -53,7 +53,7 @@ from mini.vocabulary import STYLES
 from mini.world import Ground, Picture, Thing, World, article
 from prism_cli import paths
 from prism_cli.backbones import catalog
-from prism_cli.backbones.families import MINI
+from prism_cli.backbones.families import in_style_on
 from prism_cli.files import write_whole
 from prism_cli.method.composition import factors_of
 from prism_cli.method.evaluation import likeness
@@ -103,6 +103,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pictures", type=int, default=8, help="drawn of each prompt")
     parser.add_argument("--train-steps", type=int, help="of each stage; else the recipe's")
     parser.add_argument("--draw-steps", type=int, help="else the recipe's")
+    parser.add_argument(
+        "--in-style",
+        default=in_style_on("mini"),
+        help="how a thing, {}, is asked for in a style, *",
+    )
     add_part(parser)
     return parser.parse_args()
 
@@ -187,10 +192,9 @@ class Bench:
         """A noun as one set draws it."""
         return self.truths([Thing(noun=noun, set=hand)])
 
-    @staticmethod
-    def in_hand_of(style: str, thing: str) -> str:
+    def in_hand_of(self, style: str, thing: str) -> str:
         """The prompt for a thing in a style that was learned."""
-        return MINI.in_style.replace("{}", thing).replace("*", f"[{style}]")
+        return str(self.args.in_style).replace("{}", thing).replace("*", f"[{style}]")
 
     def nearest(self, designs: Tensor, truths: Mapping[str, Tensor]) -> list[str]:
         """For each design, whose true drawings it is most like."""
@@ -578,7 +582,7 @@ def main() -> None:
     sizes = ("pictures", "train_steps", "draw_steps", "nouns", "worn")
     settings = {name: getattr(args, name) for name in sizes}
     entry = catalog.resolve("mini")
-    settings |= {"base": entry.revision, "recipe": entry.recipe.flat(), "style": entry.in_style}
+    settings |= {"base": entry.revision, "recipe": entry.recipe.flat(), "style": args.in_style}
     results, bench = Results(args.out, settings), Bench(args)
     beside, styled = pairs_of(bench)
     moved = list(bench.subjects)[: args.moved]

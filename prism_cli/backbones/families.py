@@ -116,8 +116,8 @@ MINI = Family(
         ),
         "action": ("a cat *", "a dog *", "a robot *", "a bear *"),
     },
-    # Behind the thing, as its captions have it too, a pattern is drawn at a third of the fidelity
-    # (docs/method.md, "Kinds").
+    # In front, where it was learned: behind, as the base's captions have it, it takes more of what
+    # stands beside it (docs/method.md, "Kinds").
     in_style="* picture of {}",
     style_alone="* picture",
 )
