@@ -14,8 +14,6 @@ from prism_cli.errors import PromptRefused
 from prism_cli.names import is_name
 
 RESIDUAL = "residual"
-# By kind of concept; any other, a composition, stands for a phrase of its own.
-_EXAMPLES = {"subject": "A * box", "action": "a dog *"}
 _TOKEN = re.compile(r"\\([\[\]\\])|\[([^\[\]]*)\]|([\[\]])")
 
 
@@ -62,12 +60,6 @@ def parse(prompt: str) -> tuple[str | Mention, ...]:
 def mentioned(pieces: Sequence[str | Mention]) -> list[str]:
     """The names of the concepts in `pieces`, each once, in order of appearance."""
     return list(dict.fromkeys(p.name for p in pieces if isinstance(p, Mention)))
-
-
-def example(name: str, kind: str, in_style: str) -> str:
-    """A prompt to try a concept of this kind with. in_style: of its base, see `families.Family`."""
-    styled = {"style": in_style.replace("{}", "a cat")}
-    return (_EXAMPLES | styled).get(kind, "*").replace("*", f"[{name}]")
 
 
 def is_part(name: str) -> bool:

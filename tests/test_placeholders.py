@@ -3,17 +3,13 @@ r"""Concepts in a prompt, and literal brackets."""
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from prism_cli.backbones.families import in_style_on
 from prism_cli.errors import PromptRefused
 from prism_cli.placeholders import Mention, is_part, mentioned, parse
-from prism_cli.placeholders import example as example_prompt
-from prism_cli.registry.manifest import KINDS
 from tests.strategies import names
 
 brackets = st.text(st.sampled_from("[]\\:.a0- residul\n\u0663\u00b2"), max_size=40)
@@ -155,17 +151,3 @@ def test_pieces_survive_being_written_down(pieces: list[str | Mention]) -> None:
 def test_the_concepts_of_a_prompt_are_named_once_in_order() -> None:
     """Two mentions of one concept are one concept, whatever part is meant."""
     assert mentioned(parse("[b] and [a:0.5] or [b:residual:1]")) == ["b", "a"]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_example_is_a_prompt_of_the_concept(kind: str) -> None:
-    assert mentioned(parse(example_prompt("mydog", kind, "{} in the style of *"))) == ["mydog"]
-
-
-def test_a_style_is_shown_on_something_else() -> None:
-    example_of = partial(example_prompt, in_style=in_style_on("mini"))
-    assert example_of("ink", "style") == "[ink] picture of a cat"
-    assert example_of("mydog", "subject") == "A [mydog] box"
-    assert example_of("catink", "composition") == "[catink]"
-    elsewhere = in_style_on("CompVis/stable-diffusion-v1-4")
-    assert example_prompt("ink", "style", elsewhere) == "a cat in the style of [ink]"

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from prism_cli import paths
-from prism_cli.backbones.families import in_style_on
 from prism_cli.cli import listing, render
 from prism_cli.cli.main import app
 from prism_cli.cli.options import (
@@ -21,10 +20,10 @@ from prism_cli.cli.options import (
     complete_concept,
 )
 from prism_cli.errors import PrismError
-from prism_cli.placeholders import example
 from prism_cli.registry.archive import Archive
 from prism_cli.registry.container import PREVIEW
 from prism_cli.registry.store import Entry, Registry
+from prism_cli.services.first_prompt import first_prompt
 
 
 class SortKey(StrEnum):
@@ -179,8 +178,8 @@ def _registry() -> Registry:
 def _draw(entry: Entry) -> str:
     if entry.manifest is None:
         return f'prism gen "[{entry.name}]"'
-    in_style = in_style_on(entry.manifest.base.id)
-    return f'prism gen "{example(entry.name, entry.manifest.kind, in_style)}"'
+    manifest = entry.manifest
+    return f'prism gen "{first_prompt(entry.name, manifest.kind, manifest.base.id)}"'
 
 
 def _show_preview(archive: Archive) -> None:

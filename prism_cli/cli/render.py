@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from prism_cli.backbones.families import in_style_on
 from prism_cli.cli import terminal_picture
 from prism_cli.errors import Interrupted, OptionRefused, PrismError
-from prism_cli.placeholders import example
+from prism_cli.services.first_prompt import first_prompt
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -165,7 +164,7 @@ def trained(learned: TrainResult) -> None:
             + _against(learned.planned_memory),
         }
     )
-    prompt = example(learned.name, learned.kind, in_style_on(learned.base))
+    prompt = first_prompt(learned.name, learned.kind, learned.base)
     done(f"{learned.name} is learned", f'prism gen "{prompt}" -n 4')
 
 

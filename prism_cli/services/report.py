@@ -11,11 +11,9 @@ import torch
 from PIL import Image
 
 from prism_cli import paths
-from prism_cli.backbones.families import in_style_on
 from prism_cli.errors import NameTaken, OptionRefused, storage
 from prism_cli.files import write_whole
 from prism_cli.method.leakage import Leakage
-from prism_cli.placeholders import example
 from prism_cli.registry.archive import Archive
 from prism_cli.registry.manifest import COMPOSITION, Manifest
 from prism_cli.registry.store import Registry
@@ -37,6 +35,7 @@ from prism_cli.services.concept_archive import read_curve
 from prism_cli.services.evaluate import SHEET
 from prism_cli.services.evaluation_store import EvaluationStore
 from prism_cli.services.events import Note, OnEvent, ignore
+from prism_cli.services.first_prompt import first_prompt
 from prism_cli.services.interference import INTERFERENCE, read_interference
 from prism_cli.services.pictures import png
 from prism_cli.services.preview import kept_preview
@@ -191,11 +190,11 @@ _DRAW = {
 
 
 def _use(manifest: Manifest) -> tuple[tuple[str, str], ...]:
-    name, in_style = manifest.name, in_style_on(manifest.base.id)
+    name, base = manifest.name, manifest.base.id
     return (
-        (f'prism gen "{example(name, manifest.kind, in_style)}" -n 4', _DRAW[manifest.kind]),
+        (f'prism gen "{first_prompt(name, manifest.kind, base)}" -n 4', _DRAW[manifest.kind]),
         (
-            f'prism gen "{example(f"{name}:0.7", manifest.kind, in_style)}" --seed 7',
+            f'prism gen "{first_prompt(f"{name}:0.7", manifest.kind, base)}" --seed 7',
             "With its LoRA at a weight of 0.7.",
         ),
         (

@@ -9,6 +9,9 @@ import pytest
 from prism_cli import evaluation_prompts
 from prism_cli.backbones import catalog
 from prism_cli.backbones.families import FAMILIES
+from prism_cli.placeholders import mentioned, parse
+from prism_cli.registry.manifest import KINDS
+from prism_cli.services.first_prompt import first_prompt
 from prism_cli.services.parts import Part, phrase_of
 
 MINI = catalog.resolve("mini")
@@ -51,3 +54,15 @@ def test_a_style_is_evaluated_as_its_base_says_it(entry: catalog.BaseEntry, firs
     assert prompts is not None and prompts.prompts[0].template == first
     beings = evaluation_prompts.of_kind("action", entry.in_style)
     assert beings is not None and beings.prompts[0].template == "a cat *"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_first_prompt_is_one_of_the_concept(kind: str) -> None:
+    assert mentioned(parse(first_prompt("mydog", kind, "mini"))) == ["mydog"]
+
+
+def test_a_first_prompt_shows_a_style_on_something_else() -> None:
+    assert first_prompt("ink", "style", "mini") == "[ink] picture of a cat"
+    assert first_prompt("ink", "style", "sd15") == "a cat in the style of [ink]"
+    assert first_prompt("mydog", "subject", "mini") == "A [mydog] box"
+    assert first_prompt("catink", "composition", "mini") == "[catink]"
