@@ -30,7 +30,7 @@ class EvaluationPrompt:
 
     def plain(self, word: str | None) -> str:
         """The prompt for the base alone: with `word` for the concept, where one is known."""
-        return _worded(self.template, word) if word else self.without
+        return worded(self.template, word) if word else self.without
 
     def text(self, word: str | None) -> str:
         """What a picture of this prompt should show besides the concept, in words."""
@@ -131,15 +131,15 @@ _BEINGS = (
 )
 
 
-def _worded(template: str, word: str) -> str:
-    """The template with `word` for the concept, and the article that goes with it."""
+def worded(template: str, word: str, place: str = CONCEPT) -> str:
+    """The template with `word` in its place, and the article that goes with it."""
     if word[:1].lower() in "aeiou":
-        template = template.replace(f"a {CONCEPT}", f"an {CONCEPT}")
-    return template.replace(CONCEPT, word)
+        template = template.replace(f"a {place}", f"an {place}")
+    return template.replace(place, word)
 
 
 def _published(templates: tuple[str, ...], word: str) -> tuple[EvaluationPrompt, ...]:
-    return tuple(EvaluationPrompt(each, _worded(each, word)) for each in templates)
+    return tuple(EvaluationPrompt(each, worded(each, word)) for each in templates)
 
 
 OBJECTS = PromptList("DreamBench, objects", _published(_OBJECTS, "object"))
@@ -158,7 +158,7 @@ def of_kind(kind: str, in_style: str) -> PromptList | None:
 
 def _about(nouns: tuple[str, ...], said: str) -> tuple[EvaluationPrompt, ...]:
     """Each noun for {} beside the concept; the base alone draws the noun, or with the word."""
-    things = [_worded(f"a {CONCEPT}", noun) for noun in nouns]
+    things = [worded(f"a {CONCEPT}", noun) for noun in nouns]
     return tuple(EvaluationPrompt(said.replace("{}", thing), thing, thing) for thing in things)
 
 

@@ -18,6 +18,7 @@ from prism_cli import paths
 from prism_cli.backbones.base import Prompt, SamplingPlan
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.errors import NameTaken, OptionRefused, PromptRefused, storage
+from prism_cli.evaluation_prompts import worded
 from prism_cli.files import write_whole
 from prism_cli.method.composition import Factors, factors_of, state_of
 from prism_cli.method.conditions import target_slot
@@ -269,9 +270,7 @@ def _draw(
 
 
 def _said(template: str, noun: str) -> str:
-    if noun[:1].lower() in "aeiou":
-        template = template.replace("a {noun}", "an {noun}")
-    return template.replace("{noun}", noun.replace("*", ""))
+    return worded(template, noun.replace("*", ""), "{noun}")
 
 
 def _grid(
