@@ -179,7 +179,7 @@ def render_all(root: Path) -> dict[str, np.ndarray]:
         arrays[each.name] = np.stack(list(drawn.values()))
         arrays[f"{each.name}:words"] = np.array(list(drawn))
         if each.use == "training":
-            hands.update(drawn)
+            hands.update(drawn.keys())  # a mapping would be added up
     if rare := [noun.word for noun in NOUNS if hands[noun.word] < HANDS]:
         raise ValueError(f"fewer than {HANDS} sets have a drawing of {', '.join(rare)}")
     return arrays
