@@ -10,7 +10,6 @@ from torch import Generator, Tensor, nn
 
 from prism_cli.backbones.base import Backbone, Conditioning
 from prism_cli.backbones.corruption import corrupt, target
-from prism_cli.method.conditions import with_residual
 from prism_cli.method.convergence import EVALUATION_SEED, PlateauRule, evaluation_draw
 from prism_cli.method.draws import Draw, draw_batch
 from prism_cli.method.losses import reconstruction_loss
@@ -46,7 +45,7 @@ class FinetuneStep:
 
 def encode_conditions(backbone: Backbone, tokens: ConceptTokens) -> Conditioning:
     """Gamma(c^(i)) for every photo, once: lines 1 and 7, the tokens being fixed."""
-    prompts = [with_residual(tokens.concept, i) for i in range(len(tokens.residuals))]
+    prompts = [tokens.together(i) for i in range(len(tokens.residuals))]
     with torch.no_grad():
         return backbone.encode_text(prompts, tokens.rows())
 

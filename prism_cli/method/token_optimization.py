@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from prism_cli.backbones.base import Backbone, Conditioning
 from prism_cli.backbones.corruption import corrupt, target
-from prism_cli.method.conditions import NULL, residual_only, with_residual
+from prism_cli.method.conditions import NULL, residual_only
 from prism_cli.method.convergence import EVALUATION_SEED, PlateauRule, evaluation_draw
 from prism_cli.method.draws import Draw, draw_batch
 from prism_cli.method.losses import exclusion_loss, reconstruction_loss
@@ -138,7 +138,7 @@ def token_losses(
         backbone.noise_level(t_j),
     )
     photos = draw.i.tolist()
-    prompts = [with_residual(tokens.concept, i) for i in photos]
+    prompts = [tokens.together(i) for i in photos]
     if J:
         prompts += [residual_only(tokens.concept, i) for i in photos]
     cond = backbone.encode_text(prompts, tokens.rows())

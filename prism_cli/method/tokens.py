@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor, nn
 
-from prism_cli.backbones.base import Backbone, EncoderRows, Rows
+from prism_cli.backbones.base import Backbone, EncoderRows, Prompt, Rows
 from prism_cli.errors import OptionRefused
-from prism_cli.method.conditions import JOINING_WORD, residual_slot, target_slot
+from prism_cli.method.conditions import (
+    TEMPLATE,
+    joining_words,
+    residual_slot,
+    target_slot,
+    with_residual,
+)
 
 SHORTEST_RESIDUAL = 8  # rows; the shortest caption of supplement §10 has 8 words
 
@@ -21,11 +27,13 @@ class ConceptTokens:
 
     target: encoder -> (n, d). residuals[i]: encoder -> (m_i, d). All fp32. Every matrix is a
     parameter of its own, so that the optimizer touches exactly what line 15 names.
+    template: how they stand in a prompt, see `conditions.with_residual`.
     """
 
     concept: str
     target: EncoderRows
     residuals: tuple[EncoderRows, ...]
+    template: str = TEMPLATE
 
     def rows(self) -> Rows:
         """The rows under the slots that stand for them in a prompt."""
@@ -40,14 +48,18 @@ class ConceptTokens:
     def detached(self) -> ConceptTokens:
         """A copy of the values on the CPU, without gradients."""
         copies = [_each(rows, lambda r: r.detach().cpu().clone()) for rows in self._all()]
-        return ConceptTokens(self.concept, copies[0], tuple(copies[1:]))
+        return replace(self, target=copies[0], residuals=tuple(copies[1:]))
 
     def trainable(self) -> ConceptTokens:
         """A copy whose matrices are fp32 parameters."""
         copies = [
             _each(rows, lambda r: nn.Parameter(r.detach().float().clone())) for rows in self._all()
         ]
-        return ConceptTokens(self.concept, copies[0], tuple(copies[1:]))
+        return replace(self, target=copies[0], residuals=tuple(copies[1:]))
+
+    def together(self, i: int) -> Prompt:
+        """c^(i): the target with photo i's residual."""
+        return with_residual(self.concept, i, self.template)
 
     def _all(self) -> tuple[EncoderRows, ...]:
         return (self.target, *self.residuals)
@@ -62,6 +74,7 @@ def init_tokens(
     word: str | None,
     residual_length: int | None,
     rng: Generator,
+    template: str = TEMPLATE,
 ) -> ConceptTokens:
     """Lines 1-2: the target at random (or as `word`), each residual as its caption's rows.
 
@@ -76,7 +89,7 @@ def init_tokens(
         else random_rows(vocabulary, length, rng)
         for encoder, vocabulary in backbone.vocabulary().items()
     }
-    rooms = {encoder: residual_room(backbone, encoder, length) for encoder in target}
+    rooms = {encoder: residual_room(backbone, encoder, length, template) for encoder in target}
     residuals = tuple(
         {
             encoder: _residual(rows, residual_length, rooms[encoder])
@@ -84,7 +97,7 @@ def init_tokens(
         }
         for caption in captions
     )
-    return ConceptTokens(concept, target, residuals).trainable()
+    return ConceptTokens(concept, target, residuals, template).trainable()
 
 
 def random_rows(vocabulary: Tensor, n: int, rng: Generator) -> Tensor:
@@ -93,9 +106,9 @@ def random_rows(vocabulary: Tensor, n: int, rng: Generator) -> Tensor:
     return mean + std * torch.randn(n, len(mean), generator=rng).to(mean)
 
 
-def residual_room(backbone: Backbone, encoder: str, length: int) -> int:
-    """How many rows a residual may have beside a target of `length` rows and the joining word."""
-    joining = len(backbone.word_rows(JOINING_WORD)[encoder])
+def residual_room(backbone: Backbone, encoder: str, length: int, template: str = TEMPLATE) -> int:
+    """How many rows a residual may have beside a target of `length` rows and the joining words."""
+    joining = sum(len(backbone.word_rows(words)[encoder]) for words in joining_words(template))
     return backbone.text_room()[encoder] - length - joining
 
 

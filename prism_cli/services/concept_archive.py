@@ -13,6 +13,7 @@ from torch import Tensor
 from prism_cli import __version__
 from prism_cli.backbones.base import Backbone, Rows, Slot
 from prism_cli.errors import BaseMismatch
+from prism_cli.method.conditions import TEMPLATE, is_template
 from prism_cli.method.tokens import ConceptTokens
 from prism_cli.registry.archive import Archive, pack
 from prism_cli.registry.container import PREVIEW
@@ -22,6 +23,7 @@ if TYPE_CHECKING:  # drawing unpacks concepts, and need not load what reads phot
     from prism_cli.services.prepare import Prepared
     from prism_cli.services.training_run import Trained
 
+_TEMPLATE = "template"  # an option of the manifest
 CURVE_POINTS = 64  # of a stage's loss, at most; a manifest is small
 
 
@@ -109,6 +111,7 @@ def unpack_tokens(archive: Archive) -> ConceptTokens:
             {encoder: residuals[f"residual.{i}.{encoder}"] for encoder in encoders}
             for i in range(len(residuals) // len(encoders))
         ),
+        _template(archive.manifest),
     )
 
 
@@ -162,4 +165,15 @@ def _options(prepared: Prepared) -> dict[str, OptionValue]:
     }
     for name, (value, default) in outside.items():
         options[name] = OptionValue(value=value, source="default" if value == default else "flag")
+    options[_TEMPLATE] = OptionValue(value=prepared.template, source="default")
     return options
+
+
+def _template(manifest: Manifest) -> str:
+    """How its tokens stood together when they were learned; as the paper has it where none says.
+
+    Older archives do not, and what another program wrote may be no template.
+    """
+    option = manifest.options.get(_TEMPLATE)
+    text = str(option.value) if option else TEMPLATE
+    return text if is_template(text) else TEMPLATE

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from prism_cli.backbones.base import Backbone, Conditioning, EncoderRows, Prompt, SamplingPlan, Slot
 from prism_cli.files import write_whole
-from prism_cli.method.conditions import NULL, residual_only, target_slot, with_residual
+from prism_cli.method.conditions import NULL, residual_only, target_slot
 from prism_cli.method.tokens import ConceptTokens
 from prism_cli.services.drawing import draw
 from prism_cli.services.events import OnEvent, StageBegan, StageEnded, StageMoved
@@ -81,7 +81,7 @@ def groups_of(
         concept=Group("concept", tuple(with_concept(t, tokens.concept) for t in templates), count),
         target=Group("target", ((target_slot(tokens.concept),),), count),
         residuals=Group("residual", tuple(residual_only(tokens.concept, i) for i in photos), 1),
-        both=Group("both", tuple(with_residual(tokens.concept, i) for i in photos), 1),
+        both=Group("both", tuple(tokens.together(i) for i in photos), 1),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -12,7 +13,7 @@ from prism_cli.backbones.base import Backbone, SamplingPlan
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.errors import NameTaken, OptionRefused, storage
 from prism_cli.files import write_whole
-from prism_cli.method.conditions import residual_only, target_slot, with_residual
+from prism_cli.method.conditions import residual_only, target_slot
 from prism_cli.method.leakage import Leakage
 from prism_cli.method.tokens import ConceptTokens
 from prism_cli.registry.archive import Archive
@@ -166,8 +167,8 @@ def _draw(
     seeds = [seed + i for i in range(len(tokens.residuals))]
     target = Shot((target_slot(name),), loras, seeds)
     each = [
-        Shot(prompt(name, i), loras, [one])
-        for prompt in (residual_only, with_residual)
+        Shot(prompt(i), loras, [one])
+        for prompt in (partial(residual_only, name), tokens.together)
         for i, one in enumerate(seeds)
     ]
     batch, rows = plan.entry.recipe.drawing.batch, tokens.rows()

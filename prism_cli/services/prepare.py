@@ -16,6 +16,7 @@ from prism_cli import __version__, paths
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.captioners.base import PLAIN, Caption
 from prism_cli.errors import InvalidName, NameTaken
+from prism_cli.method.conditions import TEMPLATE
 from prism_cli.names import as_name, check_name
 from prism_cli.registry.store import Registry
 from prism_cli.runtime import Runtime, detect
@@ -61,6 +62,11 @@ class Prepared:
     runtime: Runtime
 
     @property
+    def template(self) -> str:
+        """How the target stands with a residual: a style as styles are said on the base."""
+        return self.entry.in_style if self.request.kind == "style" else TEMPLATE
+
+    @property
     def fingerprint(self) -> str:
         """Equal for two trainings that must give the same result; it names their checkpoint."""
         facts = {
@@ -74,6 +80,7 @@ class Prepared:
             },
             "class": self.request.class_word,
             "kind": self.request.kind,
+            "template": self.template,
             "crop": [self.request.crop, self.request.crops],
             "seed": self.request.seed,
             "machine": self._machine(),
@@ -106,7 +113,7 @@ def prepare(
         )
     runtime = detect()
     entry, why = choose(request.base, cuda=runtime.device.type == "cuda", ahead=request.ahead)
-    settings = resolve(entry.recipe, request.file, request.flags)
+    settings = resolve(entry.recipe_of(request.kind), request.file, request.flags)
     introduce(entry, why, runtime, on_event)
     if request.compiled:
         runtime = compiling(runtime, on_event)

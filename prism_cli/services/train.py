@@ -131,13 +131,14 @@ def training_run(
 ) -> TrainingRun:
     """The run that `prepared` describes, its photos encoded."""
     captions = [caption.text for caption in prepared.captions]
-    _say_what_is_cut(backbone, captions, prepared.settings.recipe.tokens.length, on_event)
+    _say_what_is_cut(backbone, captions, prepared, on_event)
     return TrainingRun(
         backbone=backbone,
         z_0=encode_photos(backbone, prepared.intake.photos, prepared),
         name=prepared.name,
         captions=captions,
         class_word=prepared.request.class_word,
+        template=prepared.template,
         recipe=prepared.settings.recipe,
         seed=prepared.request.seed,
         checkpoint_path=checkpoint.path_for(prepared.name, prepared.fingerprint),
@@ -160,10 +161,11 @@ def encode_photos(backbone: Backbone, photos: Sequence[Photo], prepared: Prepare
 
 
 def _say_what_is_cut(
-    backbone: Backbone, captions: Sequence[str], length: int, on_event: OnEvent
+    backbone: Backbone, captions: Sequence[str], prepared: Prepared, on_event: OnEvent
 ) -> None:
+    length = prepared.settings.recipe.tokens.length
     for encoder in backbone.encoders:
-        room = residual_room(backbone, encoder, length)
+        room = residual_room(backbone, encoder, length, prepared.template)
         for caption in captions:
             tokens = len(backbone.word_rows(caption)[encoder])
             if tokens > room:

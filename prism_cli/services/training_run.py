@@ -63,6 +63,7 @@ class TrainingRun:
     name: str
     captions: Sequence[str]
     class_word: str | None
+    template: str
     recipe: Recipe
     seed: int
     checkpoint_path: Path
@@ -87,6 +88,7 @@ class TrainingRun:
             word=self.class_word,
             residual_length=self.recipe.tokens.residual_length or None,
             rng=rng,
+            template=self.template,
         )
         first = TokenTraining.start(tokens, self.recipe.tokens, rng)
         outcomes = self._optimize_tokens(first, saved)

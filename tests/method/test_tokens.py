@@ -7,7 +7,7 @@ import torch
 
 from prism_cli.backbones.base import Conditioning, Prompt
 from prism_cli.errors import OptionRefused
-from prism_cli.method.conditions import residual_only, with_residual
+from prism_cli.method.conditions import TEMPLATE, residual_only
 from prism_cli.method.tokens import (
     SHORTEST_RESIDUAL,
     ConceptTokens,
@@ -23,7 +23,11 @@ ONE_ROUNDING = 1e-6  # a row is scaled to its own norm: by one, give or take an 
 
 
 def start(
-    *captions: str, length: int = 1, word: str | None = None, residual_length: int | None = None
+    *captions: str,
+    length: int = 1,
+    word: str | None = None,
+    residual_length: int | None = None,
+    template: str = TEMPLATE,
 ) -> ConceptTokens:
     return init_tokens(
         mini(),
@@ -33,6 +37,7 @@ def start(
         word=word,
         residual_length=residual_length,
         rng=seeded(3),
+        template=template,
     )
 
 
@@ -48,15 +53,17 @@ def test_the_residual_alone_starts_as_its_caption() -> None:
     assert torch.equal(gamma(residual_only("zuzu", 1), tokens), gamma((CAPTION,), tokens))
 
 
-def test_step_zero_is_the_captioned_prompt() -> None:
+@pytest.mark.parametrize("template", ["* with {}", "* picture of {}", "{} in the style of *"])
+def test_step_zero_is_the_captioned_prompt(template: str) -> None:
     """Gamma("target with residual i") is the encoder's own reading of those words' ids."""
-    tokens = start(CAPTION, word="dog")
+    tokens = start(CAPTION, word="dog", template=template)
     base = mini()
-    padded = base.tokenizer(f"dog with {CAPTION}", padding="max_length", max_length=32)
+    words = template.replace("*", "dog").format(CAPTION)
+    padded = base.tokenizer(words, padding="max_length", max_length=32)
 
     read = base.text_encoder(torch.tensor([padded.input_ids])).last_hidden_state.detach()
 
-    ours = gamma(with_residual("zuzu", 0), tokens)
+    ours = gamma(tokens.together(0), tokens)
     torch.testing.assert_close(ours, read, rtol=0, atol=10 * ONE_ROUNDING)  # values up to ten
 
 
@@ -90,7 +97,7 @@ def test_the_same_words_beside_a_random_target() -> None:
         lambda _, args, kwargs: spliced.append(kwargs.get("inputs_embeds", *args[:1])),
         with_kwargs=True,
     )
-    gamma(with_residual("zuzu", 0), tokens)
+    gamma(tokens.together(0), tokens)
     hook.remove()
 
     ids = base.tokenizer(f"x x with {CAPTION}", padding="max_length", max_length=32).input_ids
@@ -137,6 +144,24 @@ def test_a_caption_too_long_loses_its_end() -> None:
 
     assert len(rows) == residual_room(mini(), "clip_l", 3) == 32 - 2 - 3 - 1
     assert torch.equal(rows.detach(), mini().word_rows(long)["clip_l"][: len(rows)])
+
+
+def test_the_room_is_what_the_joining_words_leave() -> None:
+    """The words "in the style of" are four rows; the longest residual fits beside."""
+    template = "{} in the style of *"
+
+    tokens = start("a red dog on the grass " * 8, template=template)
+
+    assert len(tokens.residuals[0]["clip_l"]) == residual_room(mini(), "clip_l", 1, template) == 25
+    gamma(tokens.together(0), tokens)
+
+
+def test_a_copy_stands_together_as_the_tokens_do() -> None:
+    """Neither `detached` nor `trainable` forgets the template."""
+    tokens = start(CAPTION, template="* picture of {}")
+
+    assert tokens.detached().trainable().together(0) == tokens.together(0)
+    assert tokens.together(0)[1] == " picture of "
 
 
 def test_pooled_rows_are_means_of_stretches_with_the_norm_of_a_word() -> None:

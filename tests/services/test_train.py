@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ from PIL import Image
 
 from prism_cli import files, paths
 from prism_cli.backbones import catalog
+from prism_cli.backbones.base import Conditioning, Prompt, Rows
+from prism_cli.backbones.unet import UNetBackbone
 from prism_cli.errors import (
     BaseNotFound,
     CaptionRefused,
@@ -24,7 +27,7 @@ from prism_cli.errors import (
     PrismError,
 )
 from prism_cli.registry.archive import Archive, read_archive, read_manifest
-from prism_cli.registry.manifest import Manifest
+from prism_cli.registry.manifest import Manifest, OptionValue
 from prism_cli.registry.refusals import ArchiveRefused
 from prism_cli.registry.store import Registry
 from prism_cli.services import train as module
@@ -370,6 +373,52 @@ class TestTheArchive:
         assert recorded["crop"] == ("random", "flag")
         assert recorded["crops"] == (4, "default")
         assert recorded["class"] == (None, "default")
+
+    @pytest.mark.parametrize(
+        ("kind", "template"),
+        [("subject", "* with {}"), ("style", "* picture of {}"), ("action", "* with {}")],
+    )
+    def test_a_style_is_learned_in_the_words_it_is_asked_for(
+        self, learn, monkeypatch: pytest.MonkeyPatch, kind: str, template: str
+    ) -> None:
+        """Both stages encode them, and the archive says so for those who draw both together."""
+        encoded: set[str] = set()
+        encode = UNetBackbone.encode_text
+
+        def record(self: UNetBackbone, prompts: Sequence[Prompt], rows: Rows) -> Conditioning:
+            for prompt in prompts:
+                pieces = [each if isinstance(each, str) else f"<{each.part}>" for each in prompt]
+                encoded.add("".join(pieces))
+            return encode(self, prompts, rows)
+
+        monkeypatch.setattr(UNetBackbone, "encode_text", record)
+
+        learn(kind=kind, base="mini")
+
+        together = template.replace("*", "<target>")
+        assert {text for text in encoded if "<target>" in text and "<residual" in text} == {
+            together.format(f"<residual.{i}>") for i in range(3)
+        }
+        assert kept().manifest.options["template"].value == template
+        assert unpack_tokens(kept()).template == template
+
+    @pytest.mark.parametrize("written", [None, "a photo", "* and *", "{}", 3])
+    def test_what_is_no_template_is_the_papers(
+        self, plain: Learned, written: str | int | None
+    ) -> None:
+        """An archive of before templates, or of another program."""
+        manifest = manifest_of(plain)
+        options = dict(manifest.options)
+        del options["template"]
+        if written is not None:
+            options["template"] = OptionValue(value=written, source="default")
+        members = read_archive(plain.result.path).members
+
+        tokens = unpack_tokens(
+            Archive(manifest=replace(manifest, options=options), members=members)
+        )
+
+        assert tokens.template == "* with {}"
 
     def test_how_each_stage_went_is_recorded(self, varied: Learned) -> None:
         """Steps, what ended it, and its deterministic loss at both ends."""
