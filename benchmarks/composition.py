@@ -4,22 +4,25 @@
 
 `artwork` holds the `icons.npz` of `mini.artwork`. The concepts are those of
 `benchmarks/peers/concepts.py`, in drawings that neither the base nor its scorer has seen. Each is
-learned by `prism train` from its five pictures alone, as a user would. Then:
+learned by `prism train` from its five pictures, as a user would: of a style with a sentence beside
+each on what it shows, of all others from the pictures alone. Then:
 
 - beside: twelve pairs of subjects, "a [one] next to a [other]", the sum at lower weights too;
-- styled: twelve subjects in the style of another set, "[style] picture of a [subject]", against
-  the same noun as that set draws it;
+- styled: twelve subjects in the style of another set, "[style] picture of a [subject]";
 - moved: eight subjects on six nouns, at the weight that `prism transfer` picks, from other seeds;
 - worn: the four patterns and palettes on the same nouns, where the true picture is known;
 - layers: of every two of the concepts, how alike what they change is, layer by layer.
 
 Likeness is the cosine of the scorer's designs to true drawings; its floor is other concepts' true
-drawings, its ceiling true drawings among each other. In a composition a concept is present where
-the picture (its half, of a pair, in whichever order fits better) is nearer to its truth than to any
-other: of all subjects; or, of a style, of the same noun in any other set, while the noun is read.
-Beside every number of a composition stands what the true picture would get: the true pair, whose
-halves are read alike, and the noun in the true style, which is the subject no more; and, for two
-subjects, what each has beside a plain noun, where there is no second concept to lose it to.
+drawings, its ceiling true drawings among each other. A style is no design: what counts is how
+probable its set's hand is to `hands.py`, its floor the base's own drawings. In a pair both are
+present where each half, in whichever order fits better, is nearer to its own truth than to any
+other subject's. In a style both are where the hand is the likeliest of all, and the design is
+nearer to the subject, or to its noun in that style, than to that noun in any hand of the base or to
+another subject. Beside every number of a composition stands what the true picture would get: the
+true pair, whose halves are read alike, and the noun in the true style, which is the subject no
+more; and, for two subjects, what each has beside a plain noun, where there is no second concept to
+lose it to.
 
 Each finding goes into `--out` as soon as it is known, and grids for the eye into `--work`; the same
 command goes on from there. `--part 1/2` and `--part 2/2` are two processes that share the work: run
@@ -46,8 +49,9 @@ import transformers
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.hands import Hands
 from benchmarks.interval import with_interval
-from benchmarks.peers.concepts import STYLE_SETS, WORN, Concept, concepts
+from benchmarks.peers.concepts import STYLE_SETS, WORN, Concept, concepts, shows
 from benchmarks.results import Finding, Results, add_part
 from mini.vocabulary import STYLES
 from mini.world import Ground, Picture, Thing, World, article
@@ -133,6 +137,10 @@ class Bench:
         self.true_subjects = {
             noun: self.truths([_thing(concept)]) for noun, concept in self.subjects.items()
         }
+        shown = {t.noun for concept in self.styles.values() for t in _things(concept)}
+        self.hands = Hands.learn(
+            self.world, self.judge.scorer, (*STYLES, *STYLE_SETS), {*self.subjects, *shown}
+        )
 
     # -- the concepts and their pictures
 
@@ -145,6 +153,8 @@ class Bench:
         rng = np.random.default_rng(0)
         for k, picture in enumerate(concept.references):
             Image.fromarray(self.world.draw(picture, rng)).save(folder / f"{k}.png")
+            if concept.kind == "style":
+                (folder / f"{k}.txt").write_text(shows(picture), "utf-8")
         steps = self.args.train_steps
         flags = {} if steps is None else {"tokens.steps": steps, "finetuning.steps": steps}
         kind = "subject" if concept.kind == "subject" else "style"
@@ -229,21 +239,25 @@ class Bench:
             found.append(likeness(shown, true))
         return {"likeness": fmean(found)}
 
-    def hands_of(self, noun: str) -> dict[str, Tensor]:
-        """The noun in every set that the base knows, and in the styles that are learned."""
-        hands = (*STYLES, *STYLE_SETS)
-        return {h: self.in_hand(noun, h) for h in hands if noun in self.world.words[h]}
+    def hand(self, pictures: Sequence[Image.Image], style: str) -> tuple[float, list[bool]]:
+        """How probable the style's hand is, a mean; of each picture, whether it is likeliest."""
+        read = self.hands.read(_stacked(pictures))
+        own = self.hands.sets.index(_set_of(style))
+        return read[:, own].mean().item(), (read.argmax(1) == own).tolist()
 
     def style_alone(self, style: str, noun: str) -> Finding:
-        """A style on the base's own noun, against that noun in the style's set."""
-        own, hands = _set_of(style), self.hands_of(noun)
-        shown = self.judge.designs(self.pictures(self.in_hand_of(style, article(noun))))
-        others = torch.cat([true for hand, true in hands.items() if hand != own])
+        """A style on the base's own noun."""
+        shown = self.pictures(self.in_hand_of(style, article(noun)))
+        likely, is_own = self.hand(shown, style)
+        true = Thing(noun=noun, set=_set_of(style))
+        columns = {"plain": self.pictures(article(noun)), style: shown, "true": self.drawn([true])}
+        self.keep(f"hand-{style}-{noun}", columns)
         return {
-            "likeness": likeness(shown, hands[own]),
-            "floor": likeness(others, hands[own]),
-            "ceiling": own_likeness(hands[own]),
-            "present": self.nearest(shown, hands).count(own) / len(shown),
+            "likeness": likely,
+            "floor": self.hand(columns["plain"], style)[0],
+            "ceiling": self.hand(columns["true"], style)[0],
+            "present": fmean(is_own),
+            "named": fmean(self.named(shown, noun)),
         }
 
     def beside(self, one: str, other: str, method: str, weight: float) -> Finding:
@@ -289,15 +303,18 @@ class Bench:
         }
 
     def in_style(self, noun: str, style: str, shown: Sequence[Image.Image]) -> Finding:
-        """The likeness to the subject and to the noun in the style; whether both are there."""
-        own, hands = _set_of(style), self.hands_of(noun)
-        designs, named = self.judge.designs(shown), self.named(shown, noun)
-        hand = self.nearest(designs, hands | {"subject": self.true_subjects[noun]})
+        """The likeness to the subject, how probable the style is, whether both are there."""
+        designs = self.judge.designs(shown)
+        likely, is_own = self.hand(shown, style)
+        own = _set_of(style)
+        hands = [hand for hand in (*STYLES, own) if noun in self.world.words[hand]]
+        truths = self.true_subjects | {f"{hand}'s": self.in_hand(noun, hand) for hand in hands}
+        near = [name in (noun, f"{own}'s") for name in self.nearest(designs, truths)]
         return {
             "subject": likeness(designs, self.true_subjects[noun]),
-            "style": likeness(designs, hands[own]),
-            "named": fmean(named),
-            "both": fmean(a and b == own for a, b in zip(named, hand, strict=True)),
+            "style": likely,
+            "named": fmean(self.named(shown, noun)),
+            "both": fmean(a and b for a, b in zip(near, is_own, strict=True)),
         }
 
     def moved(self, noun: str) -> Finding:
@@ -337,9 +354,8 @@ class Bench:
 
     def named(self, pictures: Sequence[Image.Image], noun: str) -> list[bool]:
         """Of each picture, whether the scorer reads `noun` in it before all others."""
-        stacked = np.stack([np.asarray(each) for each in pictures])
         index = list(self.judge.scorer.texts["noun"]).index(noun)
-        read: list[int] = self.judge.scorer.read(stacked)[0]["noun"].argmax(-1).tolist()
+        read: list[int] = self.judge.scorer.read(_stacked(pictures))[0]["noun"].argmax(-1).tolist()
         return [best == index for best in read]
 
     def worn_by(self, name: str) -> Finding:
@@ -384,6 +400,10 @@ class Bench:
         middle, high = cosines.quantile(torch.tensor([0.5, 0.95])).tolist()
         clashing = fmean(layer.clashes for layer in found)
         return {"count": len(found), "median": middle, "95 %": high, "clashing": clashing}
+
+
+def _stacked(pictures: Sequence[Image.Image]) -> np.ndarray:
+    return np.stack([np.asarray(each) for each in pictures])
 
 
 def at(method: str, weight: float) -> str:
@@ -573,6 +593,13 @@ def likeness_of_layers(found: Finding) -> Iterator[str]:
     )
 
 
+def trust(found: Finding) -> Iterator[str]:
+    """How often the probe is right about each set, on true drawings of the subjects' nouns."""
+    yield "| the hand of | " + " | ".join(found) + " |"
+    yield "| --- " * (len(found) + 1) + "|"
+    yield "| is told | " + " | ".join(f"{share:.2f}" for share in found.values()) + " |"
+
+
 def main() -> None:
     """Learn, compose, move; what is known already is not done again."""
     args = arguments()
@@ -583,6 +610,7 @@ def main() -> None:
     settings = {name: getattr(args, name) for name in sizes}
     entry = catalog.resolve("mini")
     settings |= {"base": entry.revision, "recipe": entry.recipe.flat(), "style": args.in_style}
+    settings["style recipe"] = entry.recipe_of("style").flat()
     results, bench = Results(args.out, settings), Bench(args)
     beside, styled = pairs_of(bench)
     moved = list(bench.subjects)[: args.moved]
@@ -615,6 +643,7 @@ def main() -> None:
     looks |= {f"moved {noun}": partial(bench.moved, noun) for noun in moved}
     looks |= {f"worn {name}": partial(bench.worn_by, name) for name in bench.worn}
     looks["layers"] = partial(bench.layers, list(learned))
+    looks["hands"] = partial(bench.hands.trusted, bench.world, subjects)
     results.find(looks, args.part)
     if looks.keys() - results.found.keys():
         return
@@ -623,6 +652,7 @@ def main() -> None:
         transfers(results.found, moved),
         clothes(results.found, list(bench.worn)),
         likeness_of_layers(results.found["layers"]),
+        trust(results.found["hands"]),
     ):
         print("\n" + "\n".join(lines))
 

@@ -44,10 +44,11 @@ from mini.imagenet import efficientnet
 from mini.world import World
 from prism_cli.backbones import catalog
 from prism_cli.backbones.base import Backbone, SamplingPlan
+from prism_cli.backbones.families import in_style_on
 from prism_cli.captioners.base import PLAIN
 from prism_cli.captioners.world import sure, unshared, worded
 from prism_cli.encoders.scorer import Scorer
-from prism_cli.method.conditions import NULL
+from prism_cli.method.conditions import NULL, TEMPLATE
 from prism_cli.runtime import detect
 from prism_cli.services.drawing import draw
 from prism_cli.services.pictures import to_tensor
@@ -73,6 +74,7 @@ class Bench:
     """What every training is given."""
 
     recipe: Recipe
+    style_recipe: Recipe  # of all that is no subject
     side: int  # of a picture, in px
     base: Backbone
     device: torch.device
@@ -97,12 +99,12 @@ class Bench:
         if learner == WORDS:
             learned = Learned(word=concept.noun or "", steps=0)
         else:
-            method = LEARNERS[learner]
+            method, recipe = LEARNERS[learner], self.recipe_of(learner, concept)
             learned = method.learn(
                 backbone,
                 self.lesson(concept, backbone),
-                self.recipe_of(learner),
-                method.stages.share(self.recipe, costs or None),
+                recipe,
+                method.stages.share(recipe, costs or None),
                 seed,
             )
         seconds = round(time.monotonic() - began, 2)
@@ -115,9 +117,10 @@ class Bench:
             **verdict.numbers(),
         }
 
-    def recipe_of(self, learner: str) -> Recipe:
-        """The recipe with the settings of the learner's own."""
-        return resolve(self.recipe, flags=TUNED.get(learner, {})).recipe
+    def recipe_of(self, learner: str, concept: Concept) -> Recipe:
+        """The recipe of the concept's kind with the settings of the learner's own."""
+        usual = self.recipe if concept.noun else self.style_recipe
+        return resolve(usual, flags=TUNED.get(learner, {})).recipe
 
     def costs(self, concept: Concept) -> dict[str, float]:
         """Seconds of an update, by stage."""
@@ -150,6 +153,7 @@ class Bench:
             },
             nouns=[picture.thing.noun for picture in concept.references if picture.thing],
             noun=concept.noun,
+            template=TEMPLATE if concept.noun else in_style_on("mini"),
         )
 
     @torch.no_grad()
@@ -184,9 +188,9 @@ def cells(
                 yield learner, concept, seed
 
 
-def said(concept: Concept, template: str | None) -> Concept:
+def said(concept: Concept, template: str) -> Concept:
     """What is no subject, asked for by a template of {}, the thing, and * in place of "a * cat"."""
-    if template is None or concept.noun is not None:
+    if concept.noun is not None:
         return concept
 
     def reworded(asked: Asked) -> Asked:
@@ -267,7 +271,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=4, choices=range(1, judging.TRUE + 1))
     parser.add_argument("--drawing-steps", type=int, default=30)
     parser.add_argument(
-        "--said", metavar="TEXT", help="how what is no subject is asked for, as '{} in * style'"
+        "--said",
+        default=in_style_on("mini"),
+        metavar="TEXT",
+        help="how what is no subject is asked for: the thing, {}, and the concept, *",
     )
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the recipe"
@@ -284,9 +291,10 @@ def main() -> None:
     entry = catalog.resolve(args.base)
     runtime, world = detect(), World(args.artwork)
     eyes = args.scorer or catalog.resolve("mini").folder / "scorer"
-    changes = dict(change.split("=", 1) for change in args.set)
+    changes = {k: json.loads(v) for k, v in (change.split("=", 1) for change in args.set)}
     bench = Bench(
-        recipe=resolve(entry.recipe, flags={k: json.loads(v) for k, v in changes.items()}).recipe,
+        recipe=resolve(entry.recipe_of("subject"), flags=changes).recipe,
+        style_recipe=resolve(entry.recipe_of("style"), flags=changes).recipe,
         side=entry.size,
         base=catalog.load(entry, runtime),
         device=runtime.device,
@@ -300,9 +308,8 @@ def main() -> None:
         "artwork": digest(args.artwork), "judging": judging.VERSION, "equal": args.equal,
         "trial": args.trial, "prompts": args.prompts, "images": args.images,
         "drawing steps": args.drawing_steps, "recipe": bench.recipe.flat(),
+        "style recipe": bench.style_recipe.flat(), "said": args.said,
     }  # fmt: skip
-    if args.said:
-        settings["said"] = args.said
     chosen = [
         replace(each, prompts=each.prompts[: args.prompts])
         for each in (

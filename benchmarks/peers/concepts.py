@@ -91,6 +91,12 @@ def concepts(world: World, *, trial: bool = False) -> list[Concept]:
     ]
 
 
+def shows(picture: Picture) -> str:
+    """What a person would say that a picture of a style shows, but for the style."""
+    things = [thing.noun for thing in (picture.thing, picture.beside) if thing]
+    return f"{' next to '.join(map(article, things))} {picture.ground.words()}"
+
+
 def _subjects(world: World, nouns: Sequence[str]) -> Iterator[Concept]:
     for k, noun in enumerate(nouns):
         sets = [name for name in HELD_OUT if noun in world.words[name]]

@@ -30,6 +30,7 @@ from torch import Generator, Tensor, nn
 from benchmarks.peers.budget import Stages, Updates
 from prism_cli.backbones.base import Backbone, Conditioning, Prompt, Rows, Slot
 from prism_cli.backbones.corruption import corrupt, target
+from prism_cli.method.conditions import TEMPLATE
 from prism_cli.method.finetuning import Finetuning, encode_conditions, finetune
 from prism_cli.method.losses import reconstruction_loss
 from prism_cli.method.token_optimization import TokenTraining, optimize_tokens
@@ -40,6 +41,7 @@ from prism_cli.settings import Recipe
 WORD = Slot("concept")
 RARE = "sks"  # the identifier of DreamBooth's examples: letters that mean nothing to the base
 TEMPLATES = ("a photo of a {}", "a picture of a {}", "a drawing of a {}")
+STYLE_TEMPLATES = ("{} picture", "{} drawing", "{} photo")  # as the base says styles
 OWN, NAMED, BARE = "own", "named", "bare"  # without what the photos share; with it; "a photo"
 # The updates end a stage, not its cap or its plateau, so that no time goes into looking for one.
 UNWATCHED: dict[str, Any] = {"steps": 10**6, "evaluate_every": 10**6, "plateau_ratio": 0.0}
@@ -50,13 +52,25 @@ class Lesson:
     """What is learned from. z_0: (N, 1, c, h, w). nouns: what each photo shows a thing of.
 
     noun: the one that all of them show; None for a style or a pattern. captions: of each photo, by
-    what they say: `OWN`, `NAMED`, `BARE`.
+    what they say: `OWN`, `NAMED`, `BARE`. template: how prism has target and residual together.
     """
 
     z_0: Tensor
     captions: Mapping[str, Sequence[str]]
     nouns: Sequence[str]
     noun: str | None
+    template: str = TEMPLATE
+
+    @property
+    def templates(self) -> Sequence[str]:
+        """How Textual Inversion and pivotal tuning say the word."""
+        return TEMPLATES if self.noun else STYLE_TEMPLATES
+
+    def rare(self, noun: str = "") -> str:
+        """How DreamBooth says a photo, of a thing that it may be told."""
+        if self.noun is None:
+            return f"{RARE} picture of a {noun}" if noun else f"{RARE} picture"
+        return f"a photo of a {RARE} {noun}" if noun else f"a photo of {RARE}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,9 +121,7 @@ def dreambooth(
 ) -> Learned:
     """A LoRA under a rare word, with the photo's noun behind it or without."""
     nouns = lesson.nouns if with_noun else [""] * len(lesson.nouns)
-    prompts: list[Prompt] = [
-        (f"a photo of a {RARE} {n}" if n else f"a photo of {RARE}",) for n in nouns
-    ]
+    prompts: list[Prompt] = [(lesson.rare(noun),) for noun in nouns]
     _learn_lora(backbone, lesson.z_0, prompts, {}, recipe, updates.lora, seed)
     word = f"{RARE} {lesson.noun}" if with_noun and lesson.noun else RARE
     return Learned(word=word, steps=updates.lora)
@@ -120,7 +132,7 @@ def pivotal_tuning(
 ) -> Learned:
     """A word, then a LoRA under it."""
     rows = _learn_word(backbone, lesson, recipe, updates.words, generator(seed))
-    prompts: list[Prompt] = [_about(TEMPLATES[0], WORD)] * len(lesson.z_0)
+    prompts: list[Prompt] = [_about(lesson.templates[0], WORD)] * len(lesson.z_0)
     _learn_lora(backbone, lesson.z_0, prompts, rows, recipe, updates.lora, seed + 1)
     return Learned(word=WORD, rows=rows, steps=updates.total)
 
@@ -161,6 +173,7 @@ def prism(
         word=None,
         residual_length=options.residual_length or None,
         rng=rng,
+        template=lesson.template,
     )
     state = TokenTraining.start(tokens, options, rng)
     for _ in optimize_tokens(backbone, lesson.z_0, state, options):
@@ -213,7 +226,7 @@ def _learn_word(
     recipe: Recipe,
     updates: int,
     rng: Generator,
-    templates: Sequence[str] = TEMPLATES,
+    templates: Sequence[str] | None = None,
 ) -> Rows:
     """Textual Inversion: only the new rows move."""
     options = recipe.tokens
@@ -225,6 +238,7 @@ def _learn_word(
         )
         for encoder, vocabulary in backbone.vocabulary().items()
     }
+    templates = templates or lesson.templates
     state = TokenTraining.start(ConceptTokens(WORD.concept, rows, ()), options, rng)
     for _ in range(updates):
         i = _pick(len(lesson.z_0), options.batch, rng)

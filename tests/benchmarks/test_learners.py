@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from benchmarks.peers.budget import Updates
 from benchmarks.peers.learners import BARE, LEARNERS, NAMED, OWN, RARE, WORD, Lesson
 from prism_cli.backbones import catalog
+from prism_cli.backbones.base import Conditioning, Prompt, Rows
 from prism_cli.backbones.unet import UNetBackbone
 from prism_cli.runtime import detect, generator
 from prism_cli.settings import Recipe, TokenOptions
@@ -23,6 +25,7 @@ LESSON = Lesson(
     nouns=["cat", "cat"],
     noun="cat",
 )
+STYLE = replace(LESSON, nouns=["cat", "dog"], noun=None, template="* picture of {}")
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +35,16 @@ def mini() -> UNetBackbone:
     return base
 
 
+@pytest.mark.parametrize("lesson", [LESSON, STYLE], ids=["subject", "style"])
 @pytest.mark.parametrize("name", LEARNERS)
-def test_updates_go_where_the_method_has_them(mini: UNetBackbone, name: str) -> None:
+def test_updates_go_where_the_method_has_them(
+    mini: UNetBackbone, name: str, lesson: Lesson
+) -> None:
     """Into the words, the LoRA, or both; and the prompt has what was learned in it."""
     learner, base = LEARNERS[name], copy.deepcopy(mini)
     given = Updates(2 if learner.stages.words else 0, 1 if learner.stages.lora else 0)
 
-    learned = learner.learn(base, LESSON, RECIPE, given, 0)
+    learned = learner.learn(base, lesson, RECIPE, given, 0)
 
     assert learned.steps == given.total
     assert bool(learned.rows) == bool(given.words)
@@ -61,6 +67,29 @@ def test_words_are_left_at_their_average(mini: UNetBackbone, name: str) -> None:
     for encoder, rows in last.items():
         assert not torch.equal(rows, mean[encoder])
         assert torch.dist(rows, mean[encoder]) < 0.1
+
+
+@pytest.mark.parametrize("name", sorted({*LEARNERS} - {"prism, no residuals"}))
+def test_a_style_is_said_as_the_base_says_styles(
+    mini: UNetBackbone, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a picture, of a thing where the learner is told of one; and no photo "of a" style."""
+    read: list[str] = []
+    encode = UNetBackbone.encode_text
+
+    def record(self: UNetBackbone, prompts: Sequence[Prompt], rows: Rows) -> Conditioning:
+        read.extend("".join(p if isinstance(p, str) else p.part for p in each) for each in prompts)
+        return encode(self, prompts, rows)
+
+    monkeypatch.setattr(UNetBackbone, "encode_text", record)
+    LEARNERS[name].learn(copy.deepcopy(mini), STYLE, RECIPE, Updates(1, 1), 0)
+
+    said = {text for text in read if text.startswith(("target", RARE))}
+    assert said and all(
+        text.removeprefix("target").removeprefix(RARE).split()[0] in ("picture", "drawing", "photo")
+        for text in said
+    )
+    assert {text for text in read if not text.startswith("residual")} <= {*said, ""}
 
 
 def test_captions_are_what_residuals_start_from(mini: UNetBackbone) -> None:

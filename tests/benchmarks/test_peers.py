@@ -65,7 +65,6 @@ def test_a_style_may_be_said_elsewhere(world: World) -> None:
         strict=True,
     ):
         assert after == before.replace("* ", "").replace(noun, f"{noun} in * style", 1)
-    assert said(style, None) == style
     cat = of_kind(world, "subject")
     assert said(cat, "{} in * style") == cat
 
