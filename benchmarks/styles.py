@@ -62,11 +62,9 @@ class Way:
 USUAL = Way(IN_STYLE, SEEN, 1e-3)
 WAYS = (
     Way(TEMPLATE, SEEN, 3e-4),  # as a subject is learned
-    Way(TEMPLATE, SEEN, 1e-3),
-    Way(TEMPLATE, WRITTEN, 1e-3),
     Way(IN_STYLE, SEEN, 3e-4),
     USUAL,
-    Way(IN_STYLE, WRITTEN, 3e-4),
+    Way(TEMPLATE, WRITTEN, 1e-3),
     Way(IN_STYLE, WRITTEN, 1e-3),
 )
 

@@ -210,6 +210,7 @@ def _protocol(request: AblateRequest, prepared: Prepared, prompts: PromptList) -
     """A digest of what decides the cells of one concept, whatever other folders there are."""
     facts = {
         "base": prepared.entry.revision,
+        "template": prepared.template,
         "recipe": {
             name: value
             for name, value in prepared.settings.recipe.flat().items()
