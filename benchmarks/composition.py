@@ -157,7 +157,7 @@ class Bench:
                 (folder / f"{k}.txt").write_text(shows(picture), "utf-8")
         steps = self.args.train_steps
         flags = {} if steps is None else {"tokens.steps": steps, "finetuning.steps": steps}
-        kind = "subject" if concept.kind == "subject" else "style"
+        kind = "style" if concept.kind == "style" else "subject"
         request = TrainRequest(
             folder=folder, name=name, kind=kind, base="mini", keep_similar=True, flags=flags
         )

@@ -59,13 +59,14 @@ class Way:
         return f'"{self.template}", {self.captions}, LoRA {self.rate:g}'
 
 
-USUAL = Way(IN_STYLE, SEEN, 1e-3)
+USUAL = Way(IN_STYLE, SEEN, 5e-4)
 WAYS = (
     Way(TEMPLATE, SEEN, 3e-4),  # as a subject is learned
     Way(IN_STYLE, SEEN, 3e-4),
     USUAL,
-    Way(TEMPLATE, WRITTEN, 1e-3),
-    Way(IN_STYLE, WRITTEN, 1e-3),
+    Way(IN_STYLE, SEEN, 1e-3),
+    Way(TEMPLATE, WRITTEN, 5e-4),
+    Way(IN_STYLE, WRITTEN, 5e-4),
 )
 
 

@@ -74,7 +74,7 @@ class Bench:
     """What every training is given."""
 
     recipe: Recipe
-    style_recipe: Recipe  # of all that is no subject
+    style_recipe: Recipe
     side: int  # of a picture, in px
     base: Backbone
     device: torch.device
@@ -119,7 +119,7 @@ class Bench:
 
     def recipe_of(self, learner: str, concept: Concept) -> Recipe:
         """The recipe of the concept's kind with the settings of the learner's own."""
-        usual = self.recipe if concept.noun else self.style_recipe
+        usual = self.style_recipe if concept.kind == "style" else self.recipe
         return resolve(usual, flags=TUNED.get(learner, {})).recipe
 
     def costs(self, concept: Concept) -> dict[str, float]:
@@ -153,7 +153,7 @@ class Bench:
             },
             nouns=[picture.thing.noun for picture in concept.references if picture.thing],
             noun=concept.noun,
-            template=TEMPLATE if concept.noun else in_style_on("mini"),
+            template=in_style_on("mini") if concept.kind == "style" else TEMPLATE,
         )
 
     @torch.no_grad()
@@ -189,8 +189,8 @@ def cells(
 
 
 def said(concept: Concept, template: str) -> Concept:
-    """What is no subject, asked for by a template of {}, the thing, and * in place of "a * cat"."""
-    if concept.noun is not None:
+    """A style, asked for by a template of {}, the thing, and * in place of "a * cat"."""
+    if concept.kind != "style":
         return concept
 
     def reworded(asked: Asked) -> Asked:
@@ -274,7 +274,7 @@ def arguments() -> argparse.Namespace:
         "--said",
         default=in_style_on("mini"),
         metavar="TEXT",
-        help="how what is no subject is asked for: the thing, {}, and the concept, *",
+        help="how a style is asked for: the thing, {}, and the style, *",
     )
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the recipe"

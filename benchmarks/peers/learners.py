@@ -52,7 +52,8 @@ class Lesson:
     """What is learned from. z_0: (N, 1, c, h, w). nouns: what each photo shows a thing of.
 
     noun: the one that all of them show; None for a style or a pattern. captions: of each photo, by
-    what they say: `OWN`, `NAMED`, `BARE`. template: how prism has target and residual together.
+    what they say: `OWN`, `NAMED`, `BARE`. template: how prism has target and residual together;
+    not as ever for a style, which the others say in its own way too.
     """
 
     z_0: Tensor
@@ -64,11 +65,11 @@ class Lesson:
     @property
     def templates(self) -> Sequence[str]:
         """How Textual Inversion and pivotal tuning say the word."""
-        return TEMPLATES if self.noun else STYLE_TEMPLATES
+        return TEMPLATES if self.template == TEMPLATE else STYLE_TEMPLATES
 
     def rare(self, noun: str = "") -> str:
         """How DreamBooth says a photo, of a thing that it may be told."""
-        if self.noun is None:
+        if self.template != TEMPLATE:
             return f"{RARE} picture of a {noun}" if noun else f"{RARE} picture"
         return f"a photo of a {RARE} {noun}" if noun else f"a photo of {RARE}"
 

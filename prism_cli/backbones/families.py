@@ -19,7 +19,7 @@ MINI_RECIPE = Recipe(
     drawing=DrawingOptions(steps=30, guidance=2.0),
 )
 # docs/method.md, "Kinds": an unknown hand takes more of a LoRA than an unknown thing does.
-MINI_STYLE_RECIPE = replace(MINI_RECIPE, finetuning=replace(MINI_RECIPE.finetuning, lr=1e-3))
+MINI_STYLE_RECIPE = replace(MINI_RECIPE, finetuning=replace(MINI_RECIPE.finetuning, lr=5e-4))
 
 # The paper's published code for FLUX.1-dev, but for beta: its 0.5 was found with an exclusion loss
 # whose two predictions have a noise and a time each, so that most of what it weighs is chance. Here
@@ -121,8 +121,7 @@ MINI = Family(
         ),
         "action": ("a cat *", "a dog *", "a robot *", "a bear *"),
     },
-    # In front, where it was learned: behind, as the base's captions have it, it takes more of what
-    # stands beside it (docs/method.md, "Kinds").
+    # In front: behind, as its captions have it too, a style takes more of what stands beside it.
     in_style="* picture of {}",
     style_alone="* picture",
 )
