@@ -13,7 +13,7 @@ from torch import Tensor
 
 from prism_cli.backbones.base import Backbone, Conditioning, Prompt
 from prism_cli.errors import TrainingDiverged
-from prism_cli.method.conditions import NULL
+from prism_cli.method.conditions import NULL, TEMPLATE
 from prism_cli.method.finetuning import Finetuning, encode_conditions, finetune
 from prism_cli.method.token_optimization import TokenTraining, optimize_tokens
 from prism_cli.method.tokens import ConceptTokens, init_tokens
@@ -63,7 +63,7 @@ class TrainingRun:
     name: str
     captions: Sequence[str]
     class_word: str | None
-    template: str
+    template: str = TEMPLATE
     recipe: Recipe
     seed: int
     checkpoint_path: Path
