@@ -113,7 +113,8 @@ class Styles:
         """What the base draws of the nouns, in no style."""
         plain = [replace(asked, template=article(asked.words["noun"])) for asked in style.prompts]
         bare = replace(style, prompts=tuple(plain))
-        return self._judged(name, self.bench.draw(self.bench.base, bare, Learned("", steps=0), 0))
+        nothing = Learned(word="", steps=0)
+        return self._judged(name, self.bench.draw(self.bench.base, bare, nothing, 0))
 
     def true(self, name: str, style: Concept) -> Finding:
         """What the set has of the nouns; not all sets have all."""
