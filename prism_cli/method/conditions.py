@@ -22,6 +22,12 @@ def residual_slot(concept: str, i: int) -> Slot:
     return Slot(concept, f"residual.{i}")
 
 
+def with_concept(template: str, concept: str) -> Prompt:
+    """`template` with the target where its * is."""
+    before, _, after = template.partition("*")
+    return tuple(piece for piece in (before, target_slot(concept), after) if piece)
+
+
 def with_residual(concept: str, i: int, template: str = TEMPLATE) -> Prompt:
     """c^(i) = "t_target with t_residual^(i)" (Algorithm 1, line 7; Algorithm 2, line 7).
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from prism_cli.backbones.base import Backbone, Conditioning, EncoderRows, Prompt, SamplingPlan, Slot
 from prism_cli.files import write_whole
-from prism_cli.method.conditions import NULL, residual_only, target_slot
+from prism_cli.method.conditions import NULL, residual_only, target_slot, with_concept
 from prism_cli.method.tokens import ConceptTokens
 from prism_cli.services.drawing import draw
 from prism_cli.services.events import OnEvent, StageBegan, StageEnded, StageMoved
@@ -83,12 +83,6 @@ def groups_of(
         residuals=Group("residual", tuple(residual_only(tokens.concept, i) for i in photos), 1),
         both=Group("both", tuple(tokens.together(i) for i in photos), 1),
     )
-
-
-def with_concept(template: str, concept: str) -> Prompt:
-    """The prompt that a template becomes."""
-    before, _, after = template.partition("*")
-    return tuple(piece for piece in (before, target_slot(concept), after) if piece)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from prism_cli.backbones.base import Backbone, Conditioning, Prompt, SamplingPlan
 from prism_cli.backbones.catalog import BaseEntry
-from prism_cli.method.conditions import NULL, target_slot
+from prism_cli.method.conditions import NULL, with_concept
 from prism_cli.registry.archive import Archive
 from prism_cli.registry.container import PREVIEW
 from prism_cli.reports.contact_sheet import contact_sheet
@@ -44,12 +44,6 @@ def draw_preview(
         pictures = progress.pictures
     on_event(StageEnded(STAGE, plan.steps, "done"))
     return png(contact_sheet(pictures))
-
-
-def with_concept(template: str, concept: str) -> Prompt:
-    """`template` with the target where its * is."""
-    before, _, after = template.partition("*")
-    return tuple(piece for piece in (before, target_slot(concept), after) if piece)
 
 
 def kept_preview(archive: Archive, on_event: OnEvent) -> Image.Image | None:

@@ -21,7 +21,7 @@ from prism_cli.errors import NameTaken, OptionRefused, PromptRefused, storage
 from prism_cli.evaluation_prompts import worded
 from prism_cli.files import write_whole
 from prism_cli.method.composition import Factors, factors_of, state_of
-from prism_cli.method.conditions import target_slot
+from prism_cli.method.conditions import target_slot, with_concept
 from prism_cli.names import check_name
 from prism_cli.registry.archive import Archive, pack
 from prism_cli.registry.container import PREVIEW
@@ -33,7 +33,7 @@ from prism_cli.services.concept_archive import check_rows_fit, unpack_lora, unpa
 from prism_cli.services.events import Note, OnEvent, ignore
 from prism_cli.services.introductions import introduce
 from prism_cli.services.pictures import png
-from prism_cli.services.preview import kept_preview, with_concept
+from prism_cli.services.preview import kept_preview
 from prism_cli.services.recognition import NO_JUDGE, Judge, judge_of
 from prism_cli.services.references import find_photos
 from prism_cli.services.studio import Shot, draw_shots, open_base, plan_of
