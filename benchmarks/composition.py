@@ -285,8 +285,8 @@ class Bench:
         right = said >= turned
         near = zip(*(self.nearest(half, self.true_subjects) for half in halves), strict=True)
         return {
-            one: torch.where(right, *like[one]).mean().item(),
-            other: torch.where(right, *like[other][::-1]).mean().item(),
+            one: torch.where(right, like[one][0], like[one][1]).mean().item(),
+            other: torch.where(right, like[other][1], like[other][0]).mean().item(),
             "as said": right.float().mean().item(),
             "both": fmean({*found} == {one, other} for found in near),
         }

@@ -25,7 +25,7 @@ from PIL import Image
 from torch import Tensor
 
 from prism_cli.backbones import catalog
-from prism_cli.backbones.base import Backbone, Prompt, Slot
+from prism_cli.backbones.base import Backbone, Prompt, Rows, Slot
 from prism_cli.backbones.catalog import MINI_RECIPE
 from prism_cli.backbones.corruption import corrupt, target
 from prism_cli.method.conditions import NULL
@@ -39,7 +39,7 @@ from prism_cli.services.pictures import to_tensor
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 sys.path.insert(0, str(EXAMPLES))
-import make_examples as drawn  # noqa: E402 (it lies beside the pictures)
+import make_examples as drawn  # type: ignore[import-not-found]  # noqa: E402 (it lies beside the pictures)
 
 T_95 = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 8: 2.365, 10: 2.262}
 TIMES = 6  # per unseen picture
@@ -68,7 +68,7 @@ def unseen_pictures() -> Tensor:
 
 
 @torch.no_grad()
-def loss_on(backbone: Backbone, images: Tensor, prompts: list[Prompt], rows: dict) -> float:
+def loss_on(backbone: Backbone, images: Tensor, prompts: list[Prompt], rows: Rows) -> float:
     """The denoising loss of `images` under `prompts`, on fixed noise and times."""
     z_0 = backbone.encode_images(images)[:, None]
     draw = evaluation_draw(backbone, z_0, per_photo=TIMES, negatives=0, rng=generator(1))
@@ -92,12 +92,12 @@ def learn(beta: float, seed: int, photos: Tensor, captions: list[str]) -> tuple[
     fixed = evaluation_draw(backbone, z_0, per_photo=TIMES, negatives=1, rng=generator(1))
     with torch.no_grad():
         gap = token_losses(backbone, z_0, fixed, tokens, backbone.encode_text([NULL], {})).excl
-    options = replace(MINI_RECIPE.finetuning, plateau_ratio=0.0)
-    state = Finetuning.start(backbone, options, generator(seed + 1))
-    for _ in finetune(backbone, z_0, encode_conditions(backbone, tokens), state, options):
+    tuning = replace(MINI_RECIPE.finetuning, plateau_ratio=0.0)
+    state = Finetuning.start(backbone, tuning, generator(seed + 1))
+    for _ in finetune(backbone, z_0, encode_conditions(backbone, tokens), state, tuning):
         pass
     prompts: list[Prompt] = [("a ", Slot("zuzu"), f" {place}") for _, place in UNSEEN]
-    unseen = loss_on(backbone, unseen_pictures(), prompts, dict(tokens.rows()))
+    unseen = loss_on(backbone, unseen_pictures(), prompts, tokens.rows())
     return unseen, gap.mean().item()
 
 

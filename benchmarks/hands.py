@@ -7,7 +7,7 @@ regression learns every set's hand from nouns that are never asked for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +35,7 @@ class Hands:
 
     @classmethod
     def learn(
-        cls, world: World, scorer: Scorer, sets: Sequence[str], unseen: Sequence[str]
+        cls, world: World, scorer: Scorer, sets: Sequence[str], unseen: Collection[str]
     ) -> Hands:
         """From every noun of each set but the `unseen`; rare sets count as much as full ones."""
         nouns = {name: sorted({*world.words[name]} - {*unseen}) for name in sets}

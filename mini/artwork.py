@@ -104,7 +104,7 @@ def trimmed(drawing: Image.Image) -> Image.Image:
         raise ValueError("the drawing is empty")
     cut = drawing.crop(box)
     scale = 0.96 * CANVAS / max(cut.size)
-    size = tuple(max(1, round(side * scale)) for side in cut.size)
+    size = (max(1, round(cut.width * scale)), max(1, round(cut.height * scale)))
     canvas = Image.new("RGBA", (CANVAS, CANVAS))
     # Premultiplied while it shrinks: colours under transparent pixels must not bleed in.
     small = cut.convert("RGBa").resize(size, Image.Resampling.LANCZOS).convert("RGBA")
@@ -199,7 +199,7 @@ def main() -> None:
         print(*packages())
         return
     arrays = render_all(args.folder)
-    np.savez_compressed(args.folder / "icons.npz", **arrays)
+    np.savez_compressed(args.folder / "icons.npz", **arrays)  # type: ignore[arg-type]
     for each in SETS:
         print(f"{each.name:12} {len(arrays[each.name]):4} drawings  {each.licence}  {each.authors}")
 

@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from diffusers import AutoencoderTiny, DDIMScheduler
@@ -93,8 +94,8 @@ class Variant:
 
 
 def _two_levels(*channels: int) -> nn.Module:
-    blocks = {"down_block_types": ("DownBlock2D", _SEE), "up_block_types": (_TELL, "UpBlock2D")}
-    return unet(channels, **blocks)
+    down, up = ("DownBlock2D", _SEE), (_TELL, "UpBlock2D")
+    return unet(channels, down_block_types=down, up_block_types=up)
 
 
 def _patched(*channels: int) -> nn.Module:
@@ -110,7 +111,7 @@ def _normal(u: Tensor) -> Tensor:
     return torch.special.ndtri(u.clamp(1e-4, 1 - 1e-4)).sigmoid()
 
 
-_POOLED = {"addition_embed_type": "text", "addition_embed_type_num_heads": 4}
+_POOLED: dict[str, Any] = {"addition_embed_type": "text", "addition_embed_type_num_heads": 4}
 PLAIN = Variant()
 VARIANTS = {
     "the recipe at batch 64": PLAIN,
@@ -139,7 +140,7 @@ VARIANTS = {
 }
 
 
-def estimate(variant: Variant, base: nn.Module, levels: Tensor, batch: Batch, t: Tensor,
+def estimate(variant: Variant, base: Callable[..., Tensor], levels: Tensor, batch: Batch, t: Tensor,
              eps: Tensor) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The training loss and the estimate of z_0."""
     alpha, sigma = (
@@ -167,7 +168,7 @@ class Bench:
         """Train for the time there is: the averaged base, and the pictures seen a second."""
         torch.manual_seed(seed)
         base = Base(text_encoder(self.tokens), variant.net())
-        base.unet.to(memory_format=torch.channels_last)
+        base.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         levels = variant.noise().alphas_cumprod
         share, plain = 0.0, torch.tensor(variant.plain)
         optimizers = variant.optimizers(base, variant.lr)

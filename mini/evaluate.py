@@ -161,7 +161,7 @@ def judge_scorer(scorer: Scorer, world: World, n: int = 4000) -> None:
     heading("Scorer: which style is which (rows: truth, on any ground)", "", *TEXTS["style"])
     for style in STYLES:
         described = [replace(each, thing=replace(each.thing, pattern=None, colour=None))
-                     for each in things(world, rng, 500, (style,))]  # fmt: skip
+                     for each in things(world, rng, 500, (style,)) if each.thing]  # fmt: skip
         logits, _ = scorer.read(np.stack([world.draw(each, rng) for each in described]))
         counts = logits["style"].argmax(-1).bincount(minlength=len(STYLES)).tolist()
         row(STYLE_WORDS[style][0], *(f"{count / 5:.0f} %" for count in counts))
@@ -256,11 +256,11 @@ def judge_base(draw: Draw, scorer: Scorer, world: World, n: int, guidance: float
     pictures = drawn_in_batches(draw, pairs)
     left = [replace(each, beside=None) for each in pairs]
     right = [replace(each, thing=each.beside, beside=None) for each in pairs]
-    found = [
-        hits(scorer, half(pictures, side), named)["noun"]
-        for side, named in (("left", left), ("right", right))
+    named = [
+        hits(scorer, half(pictures, side), told)["noun"]
+        for side, told in (("left", left), ("right", right))
     ]
-    row(f"{len(pairs)} prompts", *map(percent, (*found, found[0] & found[1])))
+    row(f"{len(pairs)} prompts", *map(percent, (*named, named[0] & named[1])))
 
 
 def plain(thing: Thing | None) -> bool:

@@ -83,7 +83,7 @@ class Muon(Optimizer):
         )  # fmt: skip
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """One update, with Nesterov's momentum; matrices of one shape are stacked for it."""
         for group in self.param_groups:
             moved = [p for p in group["params"] if p.grad is not None]

@@ -181,7 +181,7 @@ def main() -> None:
         for part in ("text_encoder", "unet"):
             net = getattr(base, part)
             net.load_state_dict(type(net).from_pretrained(args.start / part).state_dict())
-    base.unet.to(memory_format=torch.channels_last)
+    base.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     noise = scheduler()
     levels = noise.alphas_cumprod.to(where)
     run = training.Run(

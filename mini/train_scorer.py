@@ -70,7 +70,8 @@ class Views:
         plain: the share of easy pictures, and of things in their own colours.
         """
         world = self.world
-        drawn, truth = [], []
+        drawn: list[np.ndarray] = []
+        truth = []
         while len(drawn) < self.batch:
             thing = world.sample(rng).thing
             if thing is None:

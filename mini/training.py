@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from mini.muon import Muon
 
 SAVE_EVERY = 300.0  # seconds
 T = TypeVar("T")
+Trained = TypeVar("Trained", bound=nn.Module)
 
 
 transformers.logging.set_verbosity_error()  # it wants torchvision, which nothing here does
@@ -204,7 +205,7 @@ def _movable(lr: float, where: torch.device) -> float | Tensor:
     return torch.tensor(lr, device=where) if where.type == "cuda" else lr
 
 
-class Run:
+class Run(Generic[Trained]):
     """A training that can be left and taken up again.
 
     module: what is trained, by `optimizers`. path: the checkpoint; read when it is there.
@@ -212,7 +213,7 @@ class Run:
     """
 
     def __init__(
-        self, module: nn.Module, optimizers: list[Optimizer], path: Path, *, steps: int,
+        self, module: Trained, optimizers: list[Optimizer], path: Path, *, steps: int,
         minutes: float, decay: float = 0.999,
     ) -> None:  # fmt: skip
         self.module, self.optimizers, self.path, self.steps = module, optimizers, path, steps
@@ -295,7 +296,7 @@ class Run:
         )  # fmt: skip
         beside.replace(self.path)
 
-    def averaged(self) -> nn.Module:
+    def averaged(self) -> Trained:
         """The module with its averaged parameters in place, for evaluation and for shipping."""
         self.module.load_state_dict(self.average.values, strict=False)
         return self.module.eval()

@@ -218,7 +218,7 @@ def worn(pattern: str, colour: str, light: np.ndarray) -> np.ndarray:
         share = np.clip((np.abs(y % 1 - 0.5) - 0.25) * unit + 0.5, 0, 1)[..., None]
     else:
         bands = np.stack([np.abs(axis % 1.5 - 0.75) < 0.37 for axis in (x, y)])
-        lines = np.stack([np.abs(axis % 1.5) < 0.16 for axis in (x, y)]).any(axis=0)
+        lines = np.logical_or(*(np.abs(axis % 1.5) < 0.16 for axis in (x, y)))
         dark = cloth * (1 - 0.3 * bands.sum(axis=0))[..., None]
         painted = np.where(lines[..., None], 0.15 * dark + 0.85 * second, dark)
         return (painted * (0.55 + 0.45 * light)).astype(np.float32)
