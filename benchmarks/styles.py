@@ -26,19 +26,15 @@ import transformers
 from benchmarks.hands import Hands
 from benchmarks.peers.budget import Updates
 from benchmarks.peers.concepts import PLAIN, Asked, Concept, concepts, shows
-from benchmarks.peers.judging import Judge
 from benchmarks.peers.learners import LEARNERS, OWN, Learned
 from benchmarks.results import Finding, Results, add_part
 from benchmarks.truth_table import Bench
 from mini.artwork import HELD_OUT
-from mini.imagenet import efficientnet
 from mini.vocabulary import STYLES
 from mini.world import Picture, Thing, World, article
 from prism_cli.backbones import catalog
 from prism_cli.backbones.families import in_style_on
-from prism_cli.encoders.scorer import Scorer
 from prism_cli.method.conditions import TEMPLATE
-from prism_cli.runtime import detect
 
 ASKED = ("cat", "elephant", "fish", "cactus", "teapot", "rocket", "ghost", "guitar")
 IN_STYLE = in_style_on("mini")
@@ -170,26 +166,17 @@ def main() -> None:
     add_part(parser)
     args = parser.parse_args()
     transformers.logging.disable_progress_bar()
-    entry, runtime, world = catalog.resolve("mini"), detect(), World(args.artwork)
-    scorer, styles = Scorer.load(entry.folder / "scorer"), styles_of(world)
-    bench = Bench(
-        recipe=entry.recipe_of("subject"),
-        style_recipe=entry.recipe_of("style"),
-        side=entry.size,
-        base=catalog.load(entry, runtime),
-        device=runtime.device,
-        world=world,
-        judge=Judge(world, scorer, efficientnet()),
-        images=4,
-        drawing_steps=15,
-    )
+    entry = catalog.resolve("mini")
+    eyes = entry.folder / "scorer"
+    bench = Bench.load(entry, args.artwork, eyes=eyes, images=4, drawing_steps=15)
+    styles = styles_of(bench.world)
     shown = {
         picture.thing.noun
         for style in styles.values()
         for picture in style.references
         if picture.thing
     }
-    hands = Hands.learn(world, scorer, (*STYLES, *HELD_OUT), {*ASKED, *shown})
+    hands = Hands.learn(bench.world, bench.judge.scorer, (*STYLES, *HELD_OUT), {*ASKED, *shown})
     measured = Styles(bench, hands)
     results = Results(args.out, {"base": entry.revision, "recipe": entry.recipe_of("style").flat()})
     jobs = {

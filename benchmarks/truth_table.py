@@ -27,6 +27,7 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,6 +45,7 @@ from mini.imagenet import efficientnet
 from mini.world import World
 from prism_cli.backbones import catalog
 from prism_cli.backbones.base import Backbone, SamplingPlan
+from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.backbones.families import in_style_on
 from prism_cli.captioners.base import PLAIN
 from prism_cli.captioners.world import sure, unshared, worded
@@ -82,6 +84,31 @@ class Bench:
     judge: Judge
     images: int
     drawing_steps: int
+
+    @classmethod
+    def load(
+        cls,
+        entry: BaseEntry,
+        artwork: Path,
+        *,
+        eyes: Path,
+        changes: Mapping[str, Any] | None = None,
+        images: int,
+        drawing_steps: int,
+    ) -> Bench:
+        """On a base. eyes: a scorer's folder. changes: of the base's recipes, by setting."""
+        runtime, world = detect(), World(artwork)
+        return cls(
+            recipe=resolve(entry.recipe_of("subject"), flags=changes or {}).recipe,
+            style_recipe=resolve(entry.recipe_of("style"), flags=changes or {}).recipe,
+            side=entry.size,
+            base=catalog.load(entry, runtime),
+            device=runtime.device,
+            world=world,
+            judge=Judge(world, Scorer.load(eyes), efficientnet()),
+            images=images,
+            drawing_steps=drawing_steps,
+        )
 
     def run(self, learner: str, concept: Concept, seed: int, costs: Mapping[str, float]) -> Finding:
         """Learn, draw and judge: one row. costs: of an update, none where all count the same."""
@@ -289,17 +316,13 @@ def main() -> None:
     args = arguments()
     transformers.logging.disable_progress_bar()
     entry = catalog.resolve(args.base)
-    runtime, world = detect(), World(args.artwork)
     eyes = args.scorer or catalog.resolve("mini").folder / "scorer"
     changes = {k: json.loads(v) for k, v in (change.split("=", 1) for change in args.set)}
-    bench = Bench(
-        recipe=resolve(entry.recipe_of("subject"), flags=changes).recipe,
-        style_recipe=resolve(entry.recipe_of("style"), flags=changes).recipe,
-        side=entry.size,
-        base=catalog.load(entry, runtime),
-        device=runtime.device,
-        world=world,
-        judge=Judge(world, Scorer.load(eyes), efficientnet()),
+    bench = Bench.load(
+        entry,
+        args.artwork,
+        eyes=eyes,
+        changes=changes,
         images=args.images,
         drawing_steps=args.drawing_steps,
     )
@@ -313,7 +336,8 @@ def main() -> None:
     chosen = [
         replace(each, prompts=each.prompts[: args.prompts])
         for each in (
-            said(each, args.said) for each in concepts(world, trial=args.trial)[: args.concepts]
+            said(each, args.said)
+            for each in concepts(bench.world, trial=args.trial)[: args.concepts]
         )
     ]
     results = Results(args.out, settings)
