@@ -20,17 +20,15 @@ from prism_cli.errors import OptionRefused
 from prism_cli.evaluation_prompts import PromptList
 from prism_cli.method.bootstrap import Interval, mean_interval
 from prism_cli.method.evaluation import alignment, likeness
-from prism_cli.registry.archive import read_archive
 from prism_cli.runtime import Runtime, generator
 from prism_cli.services import checkpoint
 from prism_cli.services.ablation_rows import Row, read_rows, write_rows
-from prism_cli.services.concept_archive import unpack_lora, unpack_tokens
 from prism_cli.services.evaluate import default_list, load_to_draw, sampling_of
 from prism_cli.services.evaluation_draws import Job, draw_groups, groups_of
 from prism_cli.services.events import Event, Note, OnEvent, PhotoNote, ignore
 from prism_cli.services.judges import Judges, judges_for
 from prism_cli.services.prepare import Prepared, TrainRequest, prepare
-from prism_cli.services.references import match_photos
+from prism_cli.services.references import squares
 from prism_cli.services.scoring import seen_by
 from prism_cli.services.train import fitted, learn
 from prism_cli.settings import checked
@@ -272,14 +270,10 @@ def _finish(
     began = time.monotonic()
     flags = {"tokens.length": cell.length, "tokens.beta": cell.beta}
     prepared = prepare(_training(request, cell.folder, flags, cell.seed))
-    learned = learn(fitted(prepared, on_event)[0], on_event)
+    trained = learn(fitted(prepared, on_event)[0], on_event)[1]  # not its base: another is to come
+    templates = [prompt.template for prompt in study.prompts.prompts]
+    group = groups_of(trained.tokens, templates, [], request.count).concept
     with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / f"{_NAME}.prism"
-        path.write_bytes(learned.data)
-        archive = read_archive(path)
-        tokens = unpack_tokens(archive)
-        templates = [prompt.template for prompt in study.prompts.prompts]
-        group = groups_of(tokens, templates, [], request.count).concept
         sampling = sampling_of(study.entry, request.steps, None)
         job = Job(
             folder=Path(place),
@@ -288,14 +282,13 @@ def _finish(
             batch=study.entry.recipe.drawing.batch,
         )
         backbone = load_to_draw(study.entry, sampling, study.runtime, on_event)
-        draw_groups(backbone, tokens, unpack_lora(archive), (), (group,), job, on_event)
-        photos = match_photos(archive.manifest, cell.folder, study.entry.size, ignore)
+        draw_groups(backbone, trained.tokens, trained.lora, (), (group,), job, on_event)
         name, reader = judges.alignment
         texts = [prompt.text(request.class_word) for prompt in study.prompts.prompts]
         aligned = alignment(seen_by(reader, group, Path(place)), reader.read(texts))
         scores = {f"{name} by {reader.name}": aligned.mean().item()}
         for name, encoder in judges.likeness.items():
-            references = encoder.see(list(photos.references.values()))
+            references = encoder.see(squares(prepared.intake.photos, study.entry.size))
             drawn = seen_by(encoder, group, Path(place))
             scores[f"{name} by {encoder.name}"] = likeness(drawn, references)
     checkpoint.discard(_NAME)

@@ -18,7 +18,7 @@ from prism_cli.registry.manifest import Manifest
 from prism_cli.services.events import Note, OnEvent, ignore
 from prism_cli.services.photo_files import Decoded, picture_files, read_picture
 from prism_cli.services.photo_likeness import Look, alike, look_at
-from prism_cli.services.photos import views
+from prism_cli.services.photos import Photo, views
 
 
 def remember_folder(folder: Path, hashes: Sequence[str]) -> None:
@@ -49,6 +49,11 @@ class ReferencePhotos:
     held_out: tuple[Image.Image, ...] = ()
 
 
+def squares(photos: Sequence[Photo], size: int) -> list[Image.Image]:
+    """Photos as they are compared with: their middle, at the base's size."""
+    return [_square(photo.image, size) for photo in photos]
+
+
 def match_photos(
     manifest: Manifest, folder: Path | None, size: int, on_event: OnEvent
 ) -> ReferencePhotos:
@@ -71,8 +76,7 @@ def match_photos(
         if not isinstance(found, Decoded):
             on_event(Note(f"{path.name}: {found.sentence}", "warning"))
             continue
-        (square,) = views(found.image, size, "center", 1, Random(0))  # which draws nothing
-        picture, look = Image.fromarray(square), look_at(found.image)
+        picture, look = _square(found.image, size), look_at(found.image)
         place = places.get(found.sha256)
         if place is None:
             others[path.name] = (look, picture)
@@ -93,6 +97,11 @@ def match_photos(
         )
     )
     return ReferencePhotos(dict(sorted(references.items())), held_out)
+
+
+def _square(image: Image.Image, size: int) -> Image.Image:
+    (square,) = views(image, size, "center", 1, Random(0))  # which draws nothing
+    return Image.fromarray(square)
 
 
 def _unlike(

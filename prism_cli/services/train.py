@@ -28,7 +28,7 @@ from prism_cli.services.pictures import to_tensor
 from prism_cli.services.prepare import Prepared, TrainRequest, prepare
 from prism_cli.services.preview import draw_preview, preview_prompts
 from prism_cli.services.references import remember_folder
-from prism_cli.services.training_run import StageOutcome, TrainingRun
+from prism_cli.services.training_run import StageOutcome, Trained, TrainingRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +59,11 @@ def train(
     """
     began = time.monotonic()
     prepared, plan = fitted(prepare(request, on_event), on_event)
-    learned = learn(prepared, on_event, now)
-    kept = Registry(paths.concepts_dir()).add(learned.data, prepared.name, replace=request.force)
+    run, trained = learn(prepared, on_event, now)
+    entry = replace(prepared.entry, recipe=prepared.settings.recipe)
+    preview = draw_preview(run.backbone, trained.previews, entry, on_event)
+    data = pack_concept(prepared, trained, run.created, run.backbone.lora_targets(), preview)
+    kept = Registry(paths.concepts_dir()).add(data, prepared.name, replace=request.force)
     catalog.remember(prepared.entry)
     remember_folder(prepared.request.folder, [photo.sha256 for photo in prepared.intake.photos])
     checkpoint.discard(prepared.name)
@@ -72,34 +75,26 @@ def train(
         base=prepared.entry.id,
         photos_used=len(prepared.intake.photos),
         photos_left_out=sum(not finding.used for finding in prepared.intake.findings),
-        outcomes=learned.outcomes,
+        outcomes=trained.outcomes,
         seconds=time.monotonic() - began,
         peak_memory=peak_memory(),
         planned_memory=plan.device_bytes if plan else None,
-        preview=learned.preview,
+        preview=preview,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Learned:
-    """A concept that is in no registry yet: its archive, how its stages went, its preview."""
+def learn(
+    prepared: Prepared, on_event: OnEvent = ignore, now: datetime | None = None
+) -> tuple[TrainingRun, Trained]:
+    """Load the base and run both stages. The checkpoint stays.
 
-    data: bytes
-    outcomes: Mapping[str, StageOutcome]
-    preview: bytes
-
-
-def learn(prepared: Prepared, on_event: OnEvent = ignore, now: datetime | None = None) -> Learned:
-    """Load the base, run both stages, draw the preview and pack. The checkpoint stays."""
+    Returns the run, which has the base with the LoRA in it, and what was learned.
+    """
     backbone = catalog.load(prepared.entry, prepared.runtime)
     run = training_run(prepared, backbone, now or datetime.now(UTC), on_event)
     if run.checkpoint_path.is_file():
         on_event(Note("going on from where an earlier run of the same command stopped"))
-    trained = run.run()
-    entry = replace(prepared.entry, recipe=prepared.settings.recipe)
-    preview = draw_preview(backbone, trained.previews, entry, on_event)
-    data = pack_concept(prepared, trained, run.created, backbone.lora_targets(), preview)
-    return Learned(data, trained.outcomes, preview)
+    return run, run.run()
 
 
 def fitted(prepared: Prepared, on_event: OnEvent) -> tuple[Prepared, MemoryPlan | None]:
