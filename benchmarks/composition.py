@@ -100,6 +100,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--artwork", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("composition.jsonl"))
+    parser.add_argument(
+        "--photos", action="store_true", help="only write what is learned from, for prism ablate"
+    )
     parser.add_argument("--pairs", type=int, default=PAIRS, help="of each kind")
     parser.add_argument("--moved", type=int, default=MOVED, help="subjects to transfer")
     parser.add_argument("--nouns", type=int, default=len(NOUNS), choices=range(1, len(NOUNS) + 1))
@@ -144,10 +147,8 @@ class Bench:
 
     # -- the concepts and their pictures
 
-    def learn(self, name: str, concept: Concept) -> Finding:
-        """Train a concept, unless it is there."""
-        if name in Registry(paths.concepts_dir()).names():
-            return {"seconds": 0.0}
+    def photos(self, name: str, concept: Concept) -> Path:
+        """The folder of what a concept is learned from."""
         folder = self.args.work / "photos" / name
         folder.mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng(0)
@@ -155,6 +156,13 @@ class Bench:
             Image.fromarray(self.world.draw(picture, rng)).save(folder / f"{k}.png")
             if concept.kind == "style":
                 (folder / f"{k}.txt").write_text(shows(picture), "utf-8")
+        return folder
+
+    def learn(self, name: str, concept: Concept) -> Finding:
+        """Train a concept, unless it is there."""
+        if name in Registry(paths.concepts_dir()).names():
+            return {"seconds": 0.0}
+        folder = self.photos(name, concept)
         steps = self.args.train_steps
         flags = {} if steps is None else {"tokens.steps": steps, "finetuning.steps": steps}
         kind = "style" if concept.kind == "style" else "subject"
@@ -618,6 +626,9 @@ def main() -> None:
     subjects = [noun for noun in bench.subjects if noun in asked]
     styles = {style: bench.styles[style] for _, style in styled}
     learned = {noun: bench.subjects[noun] for noun in subjects} | styles | bench.worn
+    if args.photos:
+        print("\n".join(str(bench.photos(*each)) for each in learned.items()))
+        return
     lessons = {
         f"train {name}": partial(bench.learn, name, concept) for name, concept in learned.items()
     }
