@@ -28,11 +28,13 @@ def merged(
 
     DARE's chance is of `seed` alone: peft draws from the global generator, which is left as it was.
     """
-    each, scales = list(deltas), torch.tensor(list(weights), dtype=deltas[0].dtype)
     if method == "ties":
-        result: Tensor = ties(each, scales, density)
+        # Weighted before the signs are elected: a concept of little weight has little of a vote.
+        weighted = [weight * delta for weight, delta in zip(weights, deltas, strict=True)]
+        result: Tensor = ties(weighted, torch.ones(len(weighted), dtype=deltas[0].dtype), density)
         return result
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        result = dare_linear(each, scales, density)
+        scales = torch.tensor(list(weights), dtype=deltas[0].dtype)
+        result = dare_linear(list(deltas), scales, density)
     return result

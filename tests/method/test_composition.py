@@ -125,6 +125,15 @@ def test_ties_by_hand() -> None:
     assert found.tolist() == [[4.0, -4.0], [2.0, 0.0]]
 
 
+def test_a_light_concept_outvotes_nobody() -> None:
+    """The sign is that of the weighted sum, as in TIES-Merging's own election."""
+    heavy, light = torch.tensor([[0.6, 0.5, 0, 0]]), torch.tensor([[-1.0, -0.9, 0, 0]])
+
+    found = merging.merged([heavy, light], [1.0, 0.1], "ties", 0.5, seed=0)
+
+    torch.testing.assert_close(found, heavy, rtol=0, atol=1e-6)
+
+
 def test_dare_is_its_seeds_alone() -> None:
     """Kept elements are doubled at density 0.5; another seed keeps others; chance is left alone."""
     delta = torch.ones(8, 8)
