@@ -10,7 +10,6 @@ from typing import Any
 
 from PIL import Image
 
-from prism_cli.method import evaluation
 from prism_cli.method.composition import Factors, Lora
 from prism_cli.method.interference import (
     LayerInterference,
@@ -21,7 +20,7 @@ from prism_cli.method.interference import (
 from prism_cli.registry import strict_json
 from prism_cli.reports.model import Interference, InterferingLayer, InterferingPair, KeptLikeness
 from prism_cli.services.parts import Part
-from prism_cli.services.recognition import PracticeJudge, agreement, own_likeness
+from prism_cli.services.recognition import PracticeJudge, agreement, likeness_apart, own_likeness
 
 INTERFERENCE = "compose.interference"  # among an archive's metrics
 LOST = 0.1
@@ -239,13 +238,13 @@ def _fidelity(
             name=part.name,
             measure="style",
             alone=agreement(styles[:half], styles[half:]),
-            composed=agreement(styles, judge.styles(composed)),
+            composed=agreement(styles[:half], judge.styles(composed)[half:]),
         )
     designs = judge.designs(own)
     return Fidelity(
         name=part.name,
         measure="design",
         alone=own_likeness(designs),
-        composed=evaluation.likeness(judge.designs(composed, side), designs),
+        composed=likeness_apart(judge.designs(composed, side), designs),
         halved=side is not None,
     )
