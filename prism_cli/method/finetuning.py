@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -82,7 +83,7 @@ def finetune(
         loss = finetune_loss(backbone, z_0, draw, conditions).mean()
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(state.factors, options.clip)
+        nn.utils.clip_grad_norm_(state.factors, options.clip or math.inf)
         state.optimizer.step()  # line 9
         state.step += 1
         yield FinetuneStep(state.step, loss.item())

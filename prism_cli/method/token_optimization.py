@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -17,7 +18,9 @@ from prism_cli.method.losses import exclusion_loss, reconstruction_loss
 from prism_cli.method.tokens import ConceptTokens
 from prism_cli.settings import TokenOptions
 
-WARM_UP = 9  # updates, by which an average of few is one of all
+# Of polynomial-decay averaging (Shamir and Zhang, 2013, "Stochastic Gradient Descent for Non-smooth
+# Optimization"; its eta is one less): the mean age of what is averaged is a tenth of the steps.
+WARM_UP = 9
 
 
 @dataclass(slots=True)
@@ -45,7 +48,7 @@ class TokenTraining:
 
     @torch.no_grad()
     def average(self, decay: float) -> None:
-        """Take the rows into their average; the first few count alike, whatever the decay."""
+        """Take the rows into their average: over a tenth of the steps, or what `decay` allows."""
         kept = min(decay, self.step / (self.step + WARM_UP))
         for mean, rows in zip(self.averages, self.tokens.parameters(), strict=True):
             mean.mul_(kept).add_(rows, alpha=1 - kept)
@@ -53,8 +56,17 @@ class TokenTraining:
     @torch.no_grad()
     def settle(self) -> None:
         """Leave the tokens at their averages."""
-        for mean, rows in zip(self.averages, self.tokens.parameters(), strict=True):
-            rows.copy_(mean)
+        _copy(self.averages, self.tokens)
+
+    def averaged(self) -> ConceptTokens:
+        """A copy of the tokens as they would be left now."""
+        return _copy(self.averages, self.tokens.detached())
+
+
+def _copy(values: list[Tensor], tokens: ConceptTokens) -> ConceptTokens:
+    for value, rows in zip(values, tokens.parameters(), strict=True):
+        rows.copy_(value)
+    return tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +114,7 @@ def optimize_tokens(
     while True:  # line 3
         if state.step % rule.every == 0 or state.step == options.steps:
             with torch.no_grad():
-                losses = token_losses(backbone, z_0, fixed, state.tokens, null)
+                losses = token_losses(backbone, z_0, fixed, state.averaged(), null)
             state.curve.append(losses.objective(options.beta).item())
         if state.step == options.steps or rule.reached(state.curve):
             state.settle()
@@ -113,7 +125,7 @@ def optimize_tokens(
         losses = token_losses(backbone, z_0, draw, state.tokens, null)  # lines 7-14
         state.optimizer.zero_grad(set_to_none=True)
         losses.objective(options.beta).backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(list(state.tokens.parameters()), options.clip)
+        torch.nn.utils.clip_grad_norm_(list(state.tokens.parameters()), options.clip or math.inf)
         state.optimizer.step()  # line 15; rows outside the batch have no gradient and stay
         state.step += 1
         state.average(options.ema_decay)
