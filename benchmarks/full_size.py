@@ -115,6 +115,7 @@ def main() -> None:
             class_word=None,
             recipe=recipe,
             seed=0,
+            lora_seed=1,
             checkpoint_path=Path(place) / "checkpoint",
             created="",
             on_event=clock,

@@ -88,6 +88,19 @@ class Prepared:
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def lora_seed(self) -> int:
+        """Of stage 2: the seed's, and the photos'.
+
+        A moves little from where it starts. Two concepts whose As started at one draw of one seed
+        read the same of the picture, so that each answers to the other's where both are merged;
+        independent ones are nearly orthogonal, which is what Po et al. (2024), "Orthogonal
+        Adaptation for Modular Customization of Diffusion Models", ask of factors to be added.
+        """
+        facts = [self.request.seed, *(photo.sha256 for photo in self.intake.photos)]
+        digest = hashlib.sha256(json.dumps(facts).encode()).digest()
+        return int.from_bytes(digest[:7])  # what a generator takes on every platform
+
     def _machine(self) -> list[str]:
         """What of the machine decides a result: not where a part waits, nor what is kept."""
         runtime = self.runtime

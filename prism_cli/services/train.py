@@ -136,6 +136,7 @@ def training_run(
         template=prepared.template,
         recipe=prepared.settings.recipe,
         seed=prepared.request.seed,
+        lora_seed=prepared.lora_seed,
         checkpoint_path=checkpoint.path_for(prepared.name, prepared.fingerprint),
         created=f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
         on_event=on_event,

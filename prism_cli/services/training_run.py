@@ -1,4 +1,7 @@
-"""The two stages with their checkpoints: a run can be stopped anywhere and goes on bit for bit."""
+"""The two stages with their checkpoints: a run can be stopped anywhere and goes on.
+
+Bit for bit, on as many threads as before: another number adds up in another order.
+"""
 
 from __future__ import annotations
 
@@ -66,6 +69,7 @@ class TrainingRun:
     template: str = TEMPLATE
     recipe: Recipe
     seed: int
+    lora_seed: int  # stage 2 has draws of its own: a resume need not replay stage 1's
     checkpoint_path: Path
     created: str  # when the training first began; kept across a resume
     on_event: OnEvent
@@ -140,8 +144,7 @@ class TrainingRun:
         done: dict[str, StageOutcome],
         saved: Checkpoint | None,
     ) -> dict[str, StageOutcome]:
-        # The second stage draws from a generator of its own: a resume need not replay the first.
-        state = Finetuning.start(self.backbone, self.recipe.finetuning, generator(self.seed + 1))
+        state = Finetuning.start(self.backbone, self.recipe.finetuning, generator(self.lora_seed))
         if saved is not None and saved.facts["stage"] == LORA:
             checkpoint.restore_values(state.factors, _listed(saved, "factors."))
             self._restore(state, saved)

@@ -47,6 +47,7 @@ def short_run(folder: Path, place: Path, runtime: Runtime) -> None:
         class_word=None,
         recipe=RECIPE,
         seed=0,
+        lora_seed=1,
         checkpoint_path=place / "checkpoint",
         created="2026-01-31T12:00:00Z",
         on_event=ignore,

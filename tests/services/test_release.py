@@ -43,6 +43,7 @@ def learned(kind: str, place: Path) -> tuple[Trained, bytes]:
         class_word=None,
         recipe=RECIPE,
         seed=0,
+        lora_seed=1,
         checkpoint_path=place / "checkpoint",
         created="2026-01-31T12:00:00Z",
         on_event=ignore,

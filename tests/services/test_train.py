@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import torch
 from PIL import Image
 
 from prism_cli import files, paths
@@ -26,6 +27,7 @@ from prism_cli.errors import (
     PhotosRefused,
     PrismError,
 )
+from prism_cli.method.composition import factors_of
 from prism_cli.registry.archive import Archive, read_archive, read_manifest
 from prism_cli.registry.manifest import Manifest, OptionValue
 from prism_cli.registry.refusals import ArchiveRefused
@@ -166,6 +168,24 @@ class TestTheSameAgain:
         learn()
 
         assert data() == plain.data
+
+    def test_concepts_of_one_seed_start_apart(self, learn, plain: Learned, tmp_path) -> None:
+        """Factors that began as one draw would stay alike, and add up where two concepts meet."""
+        others = make_photos(tmp_path / "others")
+        (others / "03.png").unlink()
+        (tmp_path / "plain.prism").write_bytes(plain.data)
+
+        learn(folder=others)
+
+        one, other = (
+            factors_of(unpack_lora(archive))
+            for archive in (read_archive(tmp_path / "plain.prism"), kept())
+        )
+        cosines = [
+            torch.cosine_similarity(one[layer].A.flatten(), other[layer].A.flatten(), dim=0)
+            for layer in one
+        ]
+        assert torch.stack(cosines).mean().abs() < 0.2  # at one draw 0.99
 
     def test_another_seed_gives_another_concept(self, learn, plain: Learned, tmp_path) -> None:
         """And the seed is in the archive."""

@@ -66,6 +66,7 @@ def a_run(
         class_word=None,
         recipe=recipe,
         seed=4,
+        lora_seed=5,
         checkpoint_path=path,
         created="2026-01-31T12:00:00Z",
         on_event=on_event,
