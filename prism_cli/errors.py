@@ -175,6 +175,10 @@ class NoPermission(StorageFailed):
     """The user may not read or write there."""
 
 
+class StorageBusy(PrismError):
+    """Another process is writing there, and goes on."""
+
+
 @contextmanager
 def storage(action: str, path: Path) -> Iterator[None]:
     """Turn an ``OSError`` in the block into a sentence: `action` is "write", "read" ..."""

@@ -1,15 +1,17 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and that one process at a time writes."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from prism_cli.errors import storage
+from prism_cli.errors import StorageBusy, storage
 
 PARTIAL = ".partial"  # suffix of a file that is still being written; safe to delete
+LOCK_TIMEOUT = 30.0  # seconds; the largest archive is written and verified in less
 
 
 def write_whole(path: Path, data: bytes, check: Callable[[Path], object] | None = None) -> None:
@@ -36,6 +38,30 @@ def write_whole(path: Path, data: bytes, check: Callable[[Path], object] | None 
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def locked(lock: Path, written: Path) -> Iterator[None]:
+    """Hold the file `lock`, as every process does that writes to `written`.
+
+    Raises StorageBusy where another one keeps it.
+    """
+    from filelock import FileLock, Timeout  # 50 ms that a listing need not wait
+
+    with storage("write", written):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held = FileLock(lock)
+        try:
+            held.acquire(timeout=LOCK_TIMEOUT)
+        except Timeout as error:
+            raise StorageBusy(
+                f"another prism has been writing to {written} for {LOCK_TIMEOUT:.0f} s",
+                hint="wait until it has ended, then run the same command again",
+            ) from error
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def _umask() -> int:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from prism_cli.errors import ConceptNotFound, FileMissing, NameTaken, PrismError, storage
-from prism_cli.files import PARTIAL, write_whole
+from prism_cli.files import PARTIAL, locked, write_whole
 from prism_cli.names import check_name, is_name, nearest
 from prism_cli.registry.archive import Archive, pack, read_archive, read_manifest
 from prism_cli.registry.manifest import Manifest
@@ -19,11 +19,6 @@ from prism_cli.registry.refusals import ArchiveRefused, NameMismatch
 
 SUFFIX = ".prism"
 LOCK = ".lock"
-LOCK_TIMEOUT = 30.0  # seconds; the largest archive is written and verified in less
-
-
-class RegistryBusy(PrismError):
-    """Another process holds the registry's lock, and kept it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +78,7 @@ class Registry:
         """Keep the archive in `data` as `name`, which its manifest must carry.
 
         What had that name stays until the new file is on disk and has been read back.
-        Raises `NameTaken` unless `replace`, `ArchiveRefused`, `StorageFailed`, `RegistryBusy`.
+        Raises `NameTaken` unless `replace`, `ArchiveRefused`, `StorageFailed`, `StorageBusy`.
         """
         path = self._path(check_name(name))
         with self._writing(), storage("write", path):
@@ -158,25 +153,11 @@ class Registry:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Hold the lock that every writer holds, in a folder free of what a killed one left."""
-        from filelock import FileLock, Timeout  # 50 ms that a listing need not wait
-
-        with storage("write", self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / LOCK)
-            try:
-                lock.acquire(timeout=LOCK_TIMEOUT)
-            except Timeout as error:
-                raise RegistryBusy(
-                    f"another prism has been writing to {self.folder} for {LOCK_TIMEOUT:.0f} s",
-                    hint="wait until it has ended, then run the same command again",
-                ) from error
-        try:
+        with locked(self.folder / LOCK, self.folder):
             with storage("write", self.folder):
                 for leftover in self.folder.glob(f".*{SUFFIX}.*{PARTIAL}"):
                     leftover.unlink(missing_ok=True)
             yield
-        finally:
-            lock.release()
 
 
 def _is_archive(file: os.DirEntry[str]) -> bool:

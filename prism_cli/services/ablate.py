@@ -22,7 +22,7 @@ from prism_cli.method.bootstrap import Interval, mean_interval
 from prism_cli.method.evaluation import alignment, likeness
 from prism_cli.runtime import Runtime, generator
 from prism_cli.services import checkpoint
-from prism_cli.services.ablation_rows import Row, read_rows, write_rows
+from prism_cli.services.ablation_rows import Row, add_row, read_rows
 from prism_cli.services.evaluate import default_list, load_to_draw, sampling_of
 from prism_cli.services.evaluation_draws import Job, draw_groups, groups_of
 from prism_cli.services.events import Event, Note, OnEvent, PhotoNote, ignore
@@ -128,8 +128,10 @@ def ablate(request: AblateRequest, on_event: OnEvent = ignore) -> Ablation:
     for number, cell in enumerate(plan.missing, start=1):
         settings = f"n = {cell.length}, beta = {cell.beta:g}, seed {cell.seed}"
         on_event(Note(f"cell {number} of {len(plan.missing)}: {cell.concept}, {settings}"))
-        rows.append(_finish(request, study, cell, judges, on_event))
-        write_rows(request.out, study.protocols, rows)
+        row, unfinished = _finish(request, study, cell, judges, on_event)
+        add_row(request.out, row)
+        checkpoint.discard(unfinished)  # only now is the cell safe without it
+        rows.append(row)
     return Ablation(
         tables=tuple(_tables(request, study, rows)),
         concepts=len(request.folders),
@@ -265,12 +267,15 @@ def _plan(request: AblateRequest, study: _Study, rows: Sequence[Row]) -> Ablatio
 
 def _finish(
     request: AblateRequest, study: _Study, cell: Cell, judges: Judges, on_event: OnEvent
-) -> Row:
-    """Train a cell, draw the protocol's prompts with it, and judge them."""
+) -> tuple[Row, Path]:
+    """Train a cell, draw the protocol's prompts with it, and judge them.
+
+    Returns the cell's row, and where the checkpoint of its training lies.
+    """
     began = time.monotonic()
     flags = {"tokens.length": cell.length, "tokens.beta": cell.beta}
-    prepared = prepare(_training(request, cell.folder, flags, cell.seed))
-    trained = learn(fitted(prepared, on_event)[0], on_event)[1]  # not its base: another is to come
+    prepared = fitted(prepare(_training(request, cell.folder, flags, cell.seed)), on_event)[0]
+    trained = learn(prepared, on_event)[1]  # not its base: another is to come
     templates = [prompt.template for prompt in study.prompts.prompts]
     group = groups_of(trained.tokens, templates, [], request.count).concept
     with tempfile.TemporaryDirectory() as place:
@@ -291,8 +296,7 @@ def _finish(
             references = encoder.see(squares(prepared.intake.photos, study.entry.size))
             drawn = seen_by(encoder, group, Path(place))
             scores[f"{name} by {encoder.name}"] = likeness(drawn, references)
-    checkpoint.discard(_NAME)
-    return Row(
+    row = Row(
         concept=cell.concept,
         length=cell.length,
         beta=cell.beta,
@@ -301,6 +305,7 @@ def _finish(
         scores=scores,
         seconds=round(time.monotonic() - began, 1),
     )
+    return row, checkpoint.path_for(prepared.name, prepared.fingerprint)
 
 
 def _tables(request: AblateRequest, study: _Study, rows: Sequence[Row]) -> Iterator[Table]:

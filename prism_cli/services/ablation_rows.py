@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from prism_cli.errors import Refused, storage
-from prism_cli.files import write_whole
+from prism_cli.files import locked, write_whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,29 +37,28 @@ def read_rows(path: Path, protocols: Mapping[str, str]) -> list[Row]:
 
     Refused if it is something else.
     """
+    return [row for row in _all_rows(path) if row.protocol == protocols.get(row.concept)]
+
+
+def add_row(path: Path, row: Row) -> None:
+    """Put a finished cell into the file, beside those that other processes have put there.
+
+    Raises Refused if it is something else, StorageBusy.
+    """
+    with locked(path.with_name(f".{path.name}.lock"), path):
+        others = (r for r in _all_rows(path) if (r.protocol, r.key) != (row.protocol, row.key))
+        lines = (json.dumps(asdict(replace(r, scores=dict(r.scores)))) for r in (*others, row))
+        write_whole(path, "".join(f"{line}\n" for line in lines).encode())
+
+
+def _all_rows(path: Path) -> list[Row]:
     if not path.exists():
         return []
     with storage("read", path):
         data = path.read_bytes()
     try:
-        rows = [Row(**json.loads(line)) for line in data.decode("utf-8").splitlines()]
-        return [row for row in rows if _follows(row, protocols)]
+        return [Row(**json.loads(line)) for line in data.decode("utf-8").splitlines()]
     except (ValueError, TypeError) as error:
         raise Refused(
             f"{path} is not a results file of prism ablate ({error})", hint="give another --out"
         ) from error
-
-
-def write_rows(path: Path, protocols: Mapping[str, str], rows: Sequence[Row]) -> None:
-    """The file whole again: with the rows that it held and `read_rows` passes over."""
-    others: list[str] = []
-    if path.exists():
-        with storage("read", path):
-            lines = path.read_text("utf-8").splitlines()
-        others = [line for line in lines if not _follows(Row(**json.loads(line)), protocols)]
-    mine = [json.dumps(asdict(replace(row, scores=dict(row.scores)))) for row in rows]
-    write_whole(path, "".join(f"{line}\n" for line in (*others, *mine)).encode())
-
-
-def _follows(row: Row, protocols: Mapping[str, str]) -> bool:
-    return row.protocol == protocols.get(row.concept)

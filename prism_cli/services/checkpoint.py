@@ -7,7 +7,9 @@ pickled: the optimizer's state and the generator's are tensors, the rest is JSON
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from torch import Generator, Tensor
 from prism_cli import paths
 from prism_cli.errors import PrismError
 from prism_cli.files import PARTIAL, write_whole
+
+_ABANDONED = 24 * 3600.0  # seconds; a training that runs writes its checkpoint every few
 
 
 class CheckpointDamaged(PrismError):
@@ -76,12 +80,20 @@ def read(path: Path) -> Checkpoint | None:
         ) from error
 
 
-def discard(name: str) -> None:
-    """Delete what unfinished trainings of `name` have left, killed writes included."""
+def discard(path: Path) -> None:
+    """Delete the checkpoint at `path`, killed writes of it included."""
+    for own in (path, *path.parent.glob(f".{path.name}.*{PARTIAL}")):
+        own.unlink(missing_ok=True)
+
+
+def discard_abandoned(name: str) -> None:
+    """Delete what other trainings of `name` have left, but for what one may still be writing."""
     finished = f"{name}-{'[0-9a-f]' * 16}.safetensors"
     for pattern in (finished, f".{finished}.*{PARTIAL}"):
         for path in paths.unfinished_dir().glob(pattern):
-            path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another process has just finished with it
+                if time.time() - path.stat().st_mtime > _ABANDONED:
+                    path.unlink()
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -66,7 +66,8 @@ def train(
     kept = Registry(paths.concepts_dir()).add(data, prepared.name, replace=request.force)
     catalog.remember(prepared.entry)
     remember_folder(prepared.request.folder, [photo.sha256 for photo in prepared.intake.photos])
-    checkpoint.discard(prepared.name)
+    checkpoint.discard(run.checkpoint_path)
+    checkpoint.discard_abandoned(prepared.name)
     return TrainResult(
         name=prepared.name,
         kind=prepared.request.kind,

@@ -24,6 +24,7 @@ from prism_cli.errors import (
     NameTaken,
     NoPermission,
     PrismError,
+    StorageBusy,
     StorageFailed,
 )
 from prism_cli.registry import store
@@ -36,7 +37,7 @@ from prism_cli.registry.refusals import (
     NewerFormat,
     NotAnArchive,
 )
-from prism_cli.registry.store import Registry, RegistryBusy
+from prism_cli.registry.store import Registry
 from tests.registry.samples import MANIFEST, MEMBERS, concept, sample
 from tests.registry.test_attacks import from_the_future, swapped
 
@@ -548,11 +549,11 @@ def test_a_held_lock_is_waited_for_and_then_told(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A writer that never ends does not hang the next one for ever, nor stop readers."""
-    monkeypatch.setattr(store, "LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr("prism_cli.files.LOCK_TIMEOUT", 0.05)
 
     with FileLock(registry.folder / store.LOCK):
         assert registry.names() == ["cat", "mydog"]
-        with pytest.raises(RegistryBusy) as error:
+        with pytest.raises(StorageBusy) as error:
             registry.remove("cat")
 
     assert error.value.hint == "wait until it has ended, then run the same command again"

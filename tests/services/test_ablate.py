@@ -8,14 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from prism_cli import paths
 from prism_cli.backbones import catalog
-from prism_cli.errors import OptionRefused, Refused
+from prism_cli.errors import DiskFull, OptionRefused, Refused, StorageBusy
 from prism_cli.evaluation_prompts import EvaluationPrompt, PromptList
+from prism_cli.files import PARTIAL
 from prism_cli.registry.store import Registry
+from prism_cli.services import checkpoint
 from prism_cli.services.ablate import AblateRequest, ablate, plan_ablation
-from prism_cli.services.ablation_rows import Row, read_rows, write_rows
+from prism_cli.services.ablation_rows import Row, add_row, read_rows
 from prism_cli.services.events import Event, Note
 from tests import gemini as api
 from tests.gemini import FakeGemini
@@ -110,31 +113,72 @@ def test_another_folder_redoes_no_cell(request_: AblateRequest) -> None:
     assert request_.out.read_text() == line
 
 
-def test_rows_of_other_protocols_are_left_alone() -> None:
-    """Of the same concept under another protocol, and of a concept that is not asked about."""
+def row(concept: str, protocol: str, seed: int = 0, score: float = 0.5) -> Row:
+    return Row(
+        concept=concept,
+        length=1,
+        beta=0.5,
+        seed=seed,
+        protocol=protocol,
+        scores={"design": score},
+        seconds=1.0,
+    )
 
-    def row(concept: str, protocol: str, seed: int = 0) -> Row:
-        return Row(
-            concept=concept,
-            length=1,
-            beta=0.5,
-            seed=seed,
-            protocol=protocol,
-            scores={"design": 0.5},
-            seconds=1.0,
-        )
 
+def test_a_row_leaves_every_other_alone() -> None:
+    """Of other protocols, of other concepts, and of another process with the same protocol."""
     path = Path("rows.jsonl")
-    old = [row("dog", "a"), row("dog", "b"), row("vase", "b")]
-    write_rows(path, {"dog": "a", "vase": "b"}, [old[0], old[2]])
-    write_rows(path, {"dog": "b"}, [old[1]])
-
+    old = [row("dog", "a"), row("vase", "b"), row("dog", "b")]
+    for each in old:
+        add_row(path, each)
     assert read_rows(path, {"dog": "a"}) == [old[0]]
-    assert read_rows(path, {"dog": "b", "vase": "b"}) == [old[2], old[1]]
+    assert read_rows(path, {"dog": "b", "vase": "b"}) == old[1:]
+
     new = row("dog", "b", seed=1)
-    write_rows(path, {"dog": "b"}, [old[1], new])
-    assert read_rows(path, {"dog": "b"}) == [old[1], new]
-    assert read_rows(path, {"dog": "a", "vase": "b"}) == [old[0], old[2]]
+    add_row(path, new)
+    add_row(path, replace(old[2], scores={"design": 0.7}))  # the same cell again
+
+    assert read_rows(path, {"dog": "b"}) == [new, replace(old[2], scores={"design": 0.7})]
+    assert read_rows(path, {"dog": "a", "vase": "b"}) == old[:2]
+
+
+def test_rows_are_written_by_one_process_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that comes meanwhile waits: the file is read and written in one go."""
+    path = Path("rows.jsonl")
+    add_row(path, row("dog", "a"))
+    monkeypatch.setattr("prism_cli.files.LOCK_TIMEOUT", 0.05)
+
+    with FileLock(".rows.jsonl.lock"), pytest.raises(StorageBusy, match=r"rows\.jsonl"):
+        add_row(path, row("dog", "a", seed=1))
+
+    assert read_rows(path, {"dog": "a"}) == [row("dog", "a")]
+
+
+def test_a_checkpoint_goes_when_its_row_is_kept(
+    request_: AblateRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not before, and not another ablation's, whose trainings have the same name."""
+    alone = replace(request_, folders=(Path("zuzu"),))
+    other = checkpoint.path_for("prism-ablation", "a" * 64)
+    other.parent.mkdir(parents=True)
+    other.touch()
+    killed = other.with_name(f".{other.name}.x1{PARTIAL}")
+    killed.touch()
+
+    def full(*args: object) -> None:
+        raise DiskFull("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("prism_cli.services.ablate.add_row", full)
+        with pytest.raises(DiskFull):
+            ablate(alone)
+    assert len(list(other.parent.iterdir())) == 3
+    said: list[Event] = []
+
+    ablate(alone, said.append)
+
+    assert any(isinstance(e, Note) and "going on" in e.text for e in said)
+    assert sorted(other.parent.iterdir()) == sorted([other, killed])
 
 
 def test_the_studies_share_their_common_cell(request_: AblateRequest) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -173,27 +175,44 @@ def test_a_damaged_checkpoint_is_refused(path: Path, data: bytes) -> None:
     assert caught.value.hint == f"delete it to start over: rm {path}"
 
 
-def test_finished_trainings_leave_nothing() -> None:
-    """discard takes every checkpoint of a name, killed writes included, and no other name's."""
-    folder = paths.unfinished_dir()
-    folder.mkdir(parents=True)
-    mine = [checkpoint.path_for("dog", c * 64) for c in "ab"]
-    killed = folder / f".{mine[0].name}.x1y2z3{files.PARTIAL}"
-    others = [checkpoint.path_for(name, "a" * 64) for name in ("dog-2", "do", "my-dog")]
-    for path in (*mine, killed, *others):
-        path.touch()
+DAY = 24 * 3600
 
-    checkpoint.discard("dog")
 
-    assert sorted(folder.iterdir()) == sorted(others)
+def left(name: str, character: str = "a", age: float = 0.0) -> list[Path]:
+    """A checkpoint, and a write of it that was killed, both of that age in seconds."""
+    path = checkpoint.path_for(name, character * 64)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    both = [path, path.with_name(f".{path.name}.x1y2z3{files.PARTIAL}")]
+    for each in both:
+        each.touch()
+        os.utime(each, (time.time() - age,) * 2)
+    return both
+
+
+def test_a_finished_training_leaves_nothing() -> None:
+    """discard takes its checkpoint, killed writes included, and no other training's."""
+    mine, others = left("dog"), [*left("dog", "b"), *left("dog-2")]
+
+    checkpoint.discard(mine[0])
+
+    assert sorted(paths.unfinished_dir().iterdir()) == sorted(others)
+
+
+def test_what_others_of_a_name_have_abandoned_goes() -> None:
+    """What was written of late may be that of a training which runs; another name's stays."""
+    left("dog", "a", 2 * DAY)
+    running = left("dog", "b", DAY - 600)
+    others = [path for name in ("dog-2", "do", "my-dog") for path in left(name, age=2 * DAY)]
+
+    checkpoint.discard_abandoned("dog")
+
+    assert sorted(paths.unfinished_dir().iterdir()) == sorted([*running, *others])
 
 
 def test_a_name_that_looks_like_a_pattern_is_only_itself() -> None:
     """The checkpoint of "dog" is not one of "dog-<sixteen hexadecimal digits>", nor the reverse."""
-    longer = checkpoint.path_for("dog-" + "a" * 16, "b" * 64)
-    longer.parent.mkdir(parents=True)
-    longer.touch()
+    longer = left("dog-" + "a" * 16, "b", 2 * DAY)
 
-    checkpoint.discard("dog")
+    checkpoint.discard_abandoned("dog")
 
-    assert longer.exists()
+    assert all(path.exists() for path in longer)
