@@ -283,7 +283,7 @@ def _finish(
         job = Job(
             folder=Path(place),
             plan=sampling,
-            seed=cell.seed,
+            seed=cell.seed * request.count,  # no two seeds of a setting draw from one noise
             batch=study.entry.recipe.drawing.batch,
         )
         backbone = load_to_draw(study.entry, sampling, study.runtime, on_event)

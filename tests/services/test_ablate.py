@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -16,7 +17,7 @@ from prism_cli.errors import DiskFull, OptionRefused, Refused, StorageBusy
 from prism_cli.evaluation_prompts import EvaluationPrompt, PromptList
 from prism_cli.files import PARTIAL
 from prism_cli.registry.store import Registry
-from prism_cli.services import checkpoint
+from prism_cli.services import checkpoint, evaluation_draws
 from prism_cli.services.ablate import AblateRequest, ablate, plan_ablation
 from prism_cli.services.ablation_rows import Row, add_row, read_rows
 from prism_cli.services.events import Event, Note
@@ -179,6 +180,24 @@ def test_a_checkpoint_goes_when_its_row_is_kept(
 
     assert any(isinstance(e, Note) and "going on" in e.text for e in said)
     assert sorted(other.parent.iterdir()) == sorted([other, killed])
+
+
+def test_no_two_seeds_share_a_noise(
+    request_: AblateRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each training of a setting is drawn from seeds of its own."""
+    drawn: list[list[int]] = []
+    real = evaluation_draws.draw
+
+    def record(*args: Any) -> Any:
+        drawn.append(list(args[3]))
+        return real(*args)
+
+    monkeypatch.setattr(evaluation_draws, "draw", record)
+
+    ablate(replace(request_, folders=(Path("zuzu"),), seeds=2, count=2))
+
+    assert drawn == [[0, 1], [2, 3]]
 
 
 def test_the_studies_share_their_common_cell(request_: AblateRequest) -> None:
