@@ -89,7 +89,7 @@ def take_in(
         if finding.used:
             kept.append(candidate)
             photos.append(Photo(path=path, sha256=picture.sha256, image=picture.image))
-    kept_back = {photo.path.name for photo in photos[len(photos) - hold_out :]}
+    kept_back = {photo.path.name for photo in photos[max(0, len(photos) - hold_out) :]}
     photos = [photo for photo in photos if photo.path.name not in kept_back]
     findings = [_held_out(each) if each.file in kept_back else each for each in findings]
     if len(photos) < minimum:
