@@ -31,7 +31,7 @@ def show(console: Console, data: bytes, height: int) -> None:
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             shown = image.convert("RGB")
-    except (OSError, SyntaxError, ValueError):
+    except Exception:  # a decoder raises whatever damaged data leads it to
         console.print("(the preview is damaged)")
         return
     console.print(TerminalImage(shown, width="auto", height=height))

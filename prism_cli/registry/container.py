@@ -183,7 +183,7 @@ def _check_end(file: BinaryIO) -> None:
     file.seek(max(0, size - _END.size - _END_64_LOCATOR - _END_64.size))
     tail = file.read()
     end = tail[-_END.size :]
-    if b"PK\5\6" not in tail:
+    if b"PK\5\6" not in tail or len(end) < _END.size:
         raise NotAnArchive("it is not a .prism archive, or it was cut short")
     if not end.startswith(b"PK\5\6") or not end.endswith(b"\0\0"):
         raise BadLayout("there is something after its end")

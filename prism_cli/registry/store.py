@@ -162,7 +162,10 @@ class Registry:
 
 def _is_archive(file: os.DirEntry[str]) -> bool:
     stem = file.name.removesuffix(SUFFIX)
-    return stem != file.name and is_name(stem) and file.is_file()
+    try:
+        return stem != file.name and is_name(stem) and file.is_file()
+    except OSError:  # a link that loops, or leads where nobody may look, leads nowhere
+        return False
 
 
 def _entry(path: Path) -> Entry | None:

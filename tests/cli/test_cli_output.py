@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import re
@@ -12,13 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from prism_cli import __version__
+from prism_cli.cli import terminal_picture
 from prism_cli.registry.archive import pack
 from prism_cli.registry.manifest import PhotoRecord
 from tests.cli import worlds
 from tests.cli.running import PRISM, Ran, Terminal, call, environment, on_terminal, spawn
-from tests.registry.samples import MANIFEST, MEMBERS, composition
+from tests.registry.samples import MANIFEST, MEMBERS, composition, png
 
 Golden = Callable[[str, str], None]
 
@@ -346,3 +349,12 @@ def test_kinds(home: Path) -> None:
     previews = [each["manifest"]["members"]["preview.png"]["sha256"] for each in kept]
     assert previews[0] != previews[1]
     assert (home / "photos").is_dir()  # where they lay, for prism inspect
+
+
+def test_a_picture_that_cannot_be_decoded_is_said_to_be_damaged() -> None:
+    """Whatever its damage makes of the decoder: here the profile behind its pixels is cut."""
+    printed = io.StringIO()
+
+    terminal_picture.show(Console(file=printed), png(2, 1, (b"iCCP", b"name\0")), height=3)
+
+    assert printed.getvalue() == "(the preview is damaged)\n"

@@ -39,12 +39,13 @@ def with_header(header: object, body: bytes = b"") -> bytes:
     return struct.pack("<Q", len(text)) + text + body
 
 
-def png(width: int = 2, height: int = 1) -> bytes:
-    """A black picture; only one of a few pixels has its pixels too."""
+def png(width: int = 2, height: int = 1, *behind: tuple[bytes, bytes]) -> bytes:
+    """A black picture; only one of a few pixels has its pixels too. behind: more chunks."""
     rows = b"".join(b"\0" + bytes(3 * width) for _ in range(height if width * height < 99 else 0))
     chunks = [
         (b"IHDR", struct.pack(">LLBBBBB", width, height, 8, 2, 0, 0, 0)),
         (b"IDAT", zlib.compress(rows)),
+        *behind,
         (b"IEND", b""),
     ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(

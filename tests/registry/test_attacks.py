@@ -183,6 +183,7 @@ ZIPS: dict[str, tuple[Callable[[], bytes], type[ArchiveRefused], str]] = {
     "empty": (lambda: b"", NotAnArchive, "not a .prism archive"),
     "text": (lambda: b"hello\n" * 99, NotAnArchive, "not a .prism archive"),
     "a pickle": (lambda: b"\x80\x04K\x01.", NotAnArchive, "not a .prism archive"),
+    "six bytes": (lambda: b"PK\5\6\0\0", NotAnArchive, "cut short"),
     "half": (lambda: sample()[: len(sample()) // 2], NotAnArchive, "cut short"),
     "a byte short": (lambda: sample()[:-1], BadLayout, "something after its end"),
     "first byte lost": (lambda: sample()[1:], NotAnArchive, "its beginning is cut off"),

@@ -106,6 +106,7 @@ def test_other_files_are_ignored(registry: Registry) -> None:
         (registry.folder / name).write_bytes(sample())
     (registry.folder / "folder.prism").mkdir()
     (registry.folder / "nowhere.prism").symlink_to("missing")
+    (registry.folder / "loop.prism").symlink_to("loop.prism")
 
     assert registry.names() == ["cat", "mydog"]
     assert [entry.name for entry in registry.entries()] == ["cat", "mydog"]

@@ -132,6 +132,7 @@ def with_text(key: str, text: str) -> bytes:
     "data",
     [
         b"",
+        bare_png(2, 1, (b"iCCP", b"name\0")),  # the profile is cut
         b"not a picture",
         bare_png(),
         bare_png()[:30],
