@@ -41,21 +41,21 @@ def write_whole(path: Path, data: bytes, check: Callable[[Path], object] | None 
 
 
 @contextmanager
-def locked(lock: Path, written: Path) -> Iterator[None]:
+def locked(lock: Path, written: Path, timeout: float | None = None) -> Iterator[None]:
     """Hold the file `lock`, as every process does that writes to `written`.
 
-    Raises StorageBusy where another one keeps it.
+    timeout: seconds; None for `LOCK_TIMEOUT`. Raises StorageBusy where another one keeps it.
     """
     from filelock import FileLock, Timeout  # 50 ms that a listing need not wait
 
     with storage("write", written):
         lock.parent.mkdir(parents=True, exist_ok=True)
-        held = FileLock(lock)
+        held, patience = FileLock(lock), LOCK_TIMEOUT if timeout is None else timeout
         try:
-            held.acquire(timeout=LOCK_TIMEOUT)
+            held.acquire(timeout=patience)
         except Timeout as error:
             raise StorageBusy(
-                f"another prism has been writing to {written} for {LOCK_TIMEOUT:.0f} s",
+                f"another prism has been writing to {written} for {patience:.0f} s",
                 hint="wait until it has ended, then run the same command again",
             ) from error
     try:

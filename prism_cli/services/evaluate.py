@@ -140,9 +140,9 @@ def evaluate(
 
     Stopped at any moment, it goes on from the pictures that are there; an earlier evaluation stays
     as it is until this one is kept. Raises ConceptNotFound, BaseMismatch, EncoderNotDownloaded,
-    PhotosRefused, OptionRefused, TooLarge, StorageFailed, and GeminiUnusable where a judge was
-    named and cannot be asked: without a key before anything is drawn, else when the scores are
-    kept.
+    PhotosRefused, OptionRefused, TooLarge, StorageFailed, StorageBusy where another process is at
+    the same evaluation, and GeminiUnusable where a judge was named and cannot be asked: without a
+    key before anything is drawn, else when the scores are kept.
     """
     plan = prepare_evaluation(request, on_event)
     store = EvaluationStore.of(plan.archive)
@@ -150,19 +150,19 @@ def evaluate(
     if plan.judge and not _is_drawn(plan, folder):
         check_key(plan.judge)  # before hours are spent on drawing
     judges = judges_for(plan.entry, plan.runtime.device)  # likewise
-    _draw(plan, folder, on_event)
-    evaluation = replace(
-        measure(plan, folder, judges, now or datetime.now(UTC)), leakage=_read_leakage(folder)
-    )
-    sheet, tiles = store.picture(SHEET), _sheet(plan, folder)
-    store.keep(evaluation)
-    write_whole(sheet, tiles)
-    store.drop_others(folder)
-    if plan.judge:
+    with store.held(folder):
+        _draw(plan, folder, on_event)
         evaluation = replace(
-            evaluation, satisfaction=_judge(plan.judge, plan, evaluation, store, on_event)
+            measure(plan, folder, judges, now or datetime.now(UTC)), leakage=_read_leakage(folder)
         )
-        store.keep(evaluation)
+        sheet, tiles = store.picture(SHEET), _sheet(plan, folder)
+        store.replace(evaluation, folder)
+        write_whole(sheet, tiles)
+        if plan.judge:
+            evaluation = replace(
+                evaluation, satisfaction=_judge(plan.judge, plan, evaluation, store, on_event)
+            )
+            store.keep(evaluation)
     return EvalResult(name=request.name, evaluation=evaluation, folder=store.folder, sheet=sheet)
 
 

@@ -10,13 +10,14 @@ import json
 import shlex
 import shutil
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from prism_cli import paths
-from prism_cli.errors import StorageFailed, storage
-from prism_cli.files import write_whole
+from prism_cli.errors import StorageBusy, StorageFailed, storage
+from prism_cli.files import locked, write_whole
 from prism_cli.registry.archive import Archive
 from prism_cli.reports.model import Evaluation, PromptResult, Rate, Satisfaction, Score, Verdict
 from prism_cli.services.scene import learned_digest
@@ -43,12 +44,33 @@ class EvaluationStore:
         text = json.dumps(plan, sort_keys=True)
         return self.folder / f"drawn-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
-    def drop_others(self, pictures: Path) -> None:
-        """Delete what evaluations with other plans have drawn: for when this one's is kept."""
-        with storage("delete the earlier pictures in", self.folder):
-            for other in self.folder.glob("drawn-*"):
-                if other != pictures:
-                    shutil.rmtree(other)
+    def held(self, pictures: Path, timeout: float | None = None) -> AbstractContextManager[None]:
+        """Keep other processes from drawing the same, and from deleting it. Raises StorageBusy."""
+        return locked(pictures / ".lock", pictures, timeout)
+
+    def replace(self, evaluation: Evaluation, pictures: Path) -> None:
+        """Write the numbers, and delete what the evaluation before them had drawn.
+
+        What others have drawn stays: they were stopped, or are still at it.
+        """
+        earlier = [folder for folder in self._drawn() if folder != pictures]
+        self.keep(evaluation)
+        for folder in earlier:
+            with (
+                suppress(StorageBusy),  # one with its plan is under way again
+                self.held(folder, timeout=0),
+                storage("delete the earlier pictures in", self.folder),
+            ):
+                shutil.rmtree(folder)
+
+    def _drawn(self) -> list[Path]:
+        """Where the pictures are that the kept evaluation names; nowhere, if it is damaged."""
+        kept = None
+        with suppress(StorageFailed):
+            kept = self.read()
+        named = {str(name) for each in (kept.prompts if kept else ()) for name in each.pictures}
+        folders = {name.partition("/")[0] for name in named}
+        return [folder for folder in self.folder.glob("drawn-*") if folder.name in folders]
 
     @property
     def result(self) -> Path:

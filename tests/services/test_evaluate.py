@@ -27,6 +27,7 @@ from prism_cli.errors import (
     OptionRefused,
     PhotosRefused,
     PromptRefused,
+    StorageBusy,
     StorageFailed,
 )
 from prism_cli.evaluation_prompts import read_prompts
@@ -263,6 +264,37 @@ class TestOnMini:
         begun = next(event for event in events if isinstance(event, StageBegan))
         assert (begun.step, path.read_bytes()) == (begun.total - 1, whole)
         assert again.evaluation == evaluated.evaluation
+
+    def test_only_what_the_replaced_one_drew_goes(self, evaluated: EvalResult) -> None:
+        """Not what one that was stopped has drawn, nor what another process is at."""
+        store, old = EvaluationStore(evaluated.folder), evaluated.evaluation
+        (before,) = store.folder.glob("drawn-*")
+        stopped, new = (store.folder / f"drawn-{digit * 12}" for digit in "01")
+        for folder in (stopped, new):
+            folder.mkdir()
+        named = (f"{new.name}/concept-00-0.png",)
+        prompts = tuple(dataclasses.replace(each, pictures=named) for each in old.prompts)
+
+        with store.held(before):
+            store.replace(dataclasses.replace(old, prompts=prompts), new)
+        assert before.is_dir()
+        store.replace(old, before)
+
+        assert sorted(store.folder.glob("drawn-*")) == sorted([stopped, before])
+        assert store.read() == old
+
+    def test_one_process_at_a_time_draws_the_same(
+        self, evaluated: EvalResult, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The other waits a moment, and is told to come again."""
+        monkeypatch.setattr("prism_cli.files.LOCK_TIMEOUT", 0.05)
+        (drawn,) = evaluated.folder.glob("drawn-*")
+
+        with (
+            EvaluationStore(evaluated.folder).held(drawn),
+            pytest.raises(StorageBusy, match="another prism"),
+        ):
+            evaluate(request(photos=Path("photos")))
 
     def test_without_photos_there_is_no_likeness(self) -> None:
         concepts.keep("mydog")
