@@ -20,6 +20,30 @@ def write_whole(path: Path, data: bytes, check: Callable[[Path], object] | None 
     The bytes go into a file beside it and are flushed to disk; `check` then opens that file and
     raises if it is not what it should be; only after that does it take its place.
     """
+    with _beside(path, data, check) as written:
+        written.replace(path)
+
+
+def write_new(path: Path, data: bytes) -> bool:
+    """`write_whole` where nothing has the name yet; whether that was so.
+
+    A file that another process puts there meanwhile is not replaced.
+    """
+    with _beside(path, data) as written:
+        try:
+            _link(written, path)
+        except FileExistsError:
+            return False
+        finally:
+            written.unlink(missing_ok=True)
+    return True
+
+
+@contextmanager
+def _beside(
+    path: Path, data: bytes, check: Callable[[Path], object] | None = None
+) -> Iterator[Path]:
+    """A file beside `path` that holds `data`, whole, checked and on disk, to be put there."""
     with storage("write", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PARTIAL, dir=path.parent)
@@ -33,11 +57,22 @@ def write_whole(path: Path, data: bytes, check: Callable[[Path], object] | None 
             check(beside)
         with storage("write", path):
             beside.chmod(0o666 & ~_umask())
-            beside.replace(path)
+            yield beside
             _flush_folder(path.parent)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def _link(written: Path, path: Path) -> None:
+    """Give a file a second name. Raises FileExistsError where that is taken."""
+    try:
+        os.link(written, path)
+    except FileExistsError:
+        raise
+    except OSError:  # no links on this disk: take the name with an empty file, then replace that
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+        written.replace(path)
 
 
 @contextmanager

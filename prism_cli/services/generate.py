@@ -15,7 +15,7 @@ from prism_cli.backbones.base import Backbone, SamplingPlan
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.backbones.footprint import Footprint
 from prism_cli.errors import NameTaken, OptionRefused, PromptRefused, storage
-from prism_cli.files import write_whole
+from prism_cli.files import write_new, write_whole
 from prism_cli.reports.contact_sheet import as_tile, contact_sheet
 from prism_cli.runtime import Runtime, detect, peak_memory
 from prism_cli.services.attaching import PER_TOKEN, attach, chosen_method
@@ -131,9 +131,9 @@ def generate(request: DrawRequest, on_event: OnEvent = ignore) -> DrawResult:
     drawn: list[Drawn] = []
     tiles: list[Image.Image] = []
     for picture in _draw_all(backbone, drawing, on_event):  # kept as they come
-        seed, path = drawing.seeds[len(drawn)], drawing.targets[len(drawn)]
+        seed = drawing.seeds[len(drawn)]
         record = _record(drawing, seed, backbone.sampler)
-        write_whole(path, png(picture, text_chunks(record)))
+        path = _keep(drawing, len(drawn), png(picture, text_chunks(record)))
         drawn.append(Drawn(path, seed))
         tiles.append(as_tile(picture))
     sheet = _write_sheet(tiles, drawn, request.force) if len(drawn) > 1 else None
@@ -204,7 +204,7 @@ def output_paths(request: DrawRequest, names: Sequence[str], seeds: Sequence[int
             f"pictures are written as PNG, not as {out.suffix}",
             hint=f"use --out {out.with_suffix('.png')}",
         )
-    if out is None or out.is_dir() or out.suffix.lower() != ".png":
+    if out is None or not _names_file(out):
         folder, stem = out or Path(), "-".join(names) or "picture"
         return [free_path(folder / f"{stem}-{seed}.png", request.force) for seed in seeds]
     if len(seeds) == 1:
@@ -213,10 +213,30 @@ def output_paths(request: DrawRequest, names: Sequence[str], seeds: Sequence[int
         targets = [out.with_stem(f"{out.stem}-{k}") for k in range(1, len(seeds) + 1)]
     for path in targets:
         if path.exists() and not request.force:
-            raise NameTaken(
-                f"{path} exists", hint="choose another --out, or replace it with --force"
-            )
+            raise _taken(path)
     return targets
+
+
+def _names_file(out: Path) -> bool:
+    """Whether `--out` is a picture's own name, not that of a folder for pictures."""
+    return out.suffix.lower() == ".png" and not out.is_dir()
+
+
+def _taken(path: Path) -> NameTaken:
+    return NameTaken(f"{path} exists", hint="choose another --out, or replace it with --force")
+
+
+def _keep(drawing: Drawing, place: int, data: bytes) -> Path:
+    """Write a picture where it was to go; where another process was faster, beside that."""
+    request, path = drawing.request, drawing.targets[place]
+    if request.force:
+        write_whole(path, data)
+        return path
+    while not write_new(path, data):
+        if request.out is not None and _names_file(request.out):
+            raise _taken(path)
+        path = output_paths(request, list(drawing.scene.archives), drawing.seeds)[place]
+    return path
 
 
 def _draw_all(backbone: Backbone, drawing: Drawing, on_event: OnEvent) -> Iterator[Image.Image]:
@@ -332,9 +352,13 @@ def _record(drawing: Drawing, seed: int, sampler: str) -> PictureRecord:
 
 def _write_sheet(pictures: Sequence[Image.Image], drawn: Sequence[Drawn], force: bool) -> Path:
     first = drawn[0].path
-    path = free_path(first.with_stem(f"{first.stem}-sheet"), force)
-    sheet = contact_sheet(pictures, [f"seed {one.seed}" for one in drawn])
-    write_whole(path, png(sheet))
+    wanted = first.with_stem(f"{first.stem}-sheet")
+    sheet = png(contact_sheet(pictures, [f"seed {one.seed}" for one in drawn]))
+    if force:
+        write_whole(wanted, sheet)
+        return wanted
+    while not write_new(path := free_path(wanted, force=False), sheet):
+        pass  # another process has just taken that name
     return path
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from prism_cli.backbones import catalog
+from prism_cli.backbones.base import Backbone
+from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.errors import (
     BaseMismatch,
     BaseNotFound,
@@ -20,6 +24,7 @@ from prism_cli.errors import (
     PrismError,
     PromptRefused,
 )
+from prism_cli.runtime import Runtime
 from prism_cli.services.events import Event, Note, StageBegan, StageEnded, StageMoved
 from prism_cli.services.generate import MAX_SEED, DrawRequest, DrawResult, generate
 from prism_cli.services.picture_metadata import read_record
@@ -315,6 +320,37 @@ class TestRequests:
         assert Path("mine.PNG").read_bytes() == b"mine"
         gen("a dog", out=Path("mine.PNG"), force=True)
         assert read_record(Path("mine.PNG")).prompt == "a dog"
+
+    @pytest.mark.parametrize("links", [True, False])
+    def test_a_file_that_comes_while_it_is_drawn_is_not_written_over(
+        self, links: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The picture takes the next free name; one whose name was given is refused."""
+
+        def refuse(*args: object) -> None:
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+        if not links:
+            monkeypatch.setattr(os, "link", refuse)
+        catalog_load = catalog.load
+
+        def load(entry: BaseEntry, runtime: Runtime) -> Backbone:
+            for name in ("picture-5.png", "mine.png"):
+                Path(name).write_bytes(b"another's")
+            return catalog_load(entry, runtime)
+
+        monkeypatch.setattr(catalog, "load", load)
+
+        result = gen("A dog", count=2)
+        with pytest.raises(NameTaken, match=r"mine\.png exists"):
+            gen("A dog", out=Path("mine.png"))
+
+        assert [one.path.name for one in result.pictures] == ["picture-5-2.png", "picture-6.png"]
+        assert read_record(Path("picture-5-2.png")).seed == 5
+        assert result.sheet == Path("picture-5-2-sheet.png")
+        for name in ("picture-5.png", "mine.png"):
+            assert Path(name).read_bytes() == b"another's"
+        assert not list(Path().glob(".*"))
 
     def test_several_pictures_of_one_file_name_are_numbered(self) -> None:
         """--out a.png -n 2 writes a-1.png and a-2.png into a folder that need not exist."""
