@@ -32,11 +32,11 @@ app.add_typer(bases, name="bases")
 @bases.callback()
 def bases_command(context: typer.Context, json: JsonFlag = False, quiet: QuietFlag = False) -> None:
     """List the bases: what is here, how large, under which licence, and the default."""
+    render.use(json=json, quiet=quiet)
     if context.invoked_subcommand is not None:
         return
     from prism_cli.services.bases import list_bases
 
-    render.use(json=json, quiet=quiet)
     listing.bases(list_bases())
 
 
@@ -68,7 +68,8 @@ def pull_command(
 
     What is there already is not downloaded again. It goes to the cache of the Hub's own tools.
     """
-    render.use(json=json, quiet=quiet)
+    before = render.style()  # what stood before "pull" counts too
+    render.use(json=json or before.json, quiet=quiet or before.quiet)
     listing.pulled(_pull(name, revision, quantize))
 
 

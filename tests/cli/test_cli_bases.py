@@ -81,6 +81,8 @@ def test_pull(hub: Hub, golden: Golden) -> None:
     document = json.loads(call("bases", "pull", TINY, "--revision", "main", "--json").stdout)
     assert document["command"] == "bases pull"
     assert (document["revision"], document["downloaded"]) == (commit, 0)
+    assert json.loads(call("bases", "--json", "pull", TINY).stdout) == document
+    assert call("bases", "-q", "pull", TINY).stdout == f"{document['folder']}\n"
 
 
 def test_pull_in_a_process_of_its_own(hub: Hub, tmp_path: Path) -> None:
