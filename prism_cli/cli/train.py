@@ -23,9 +23,10 @@ from prism_cli.cli.options import (
 )
 from prism_cli.cli.planning import look_ahead
 from prism_cli.cli.progress import progress
-from prism_cli.errors import Interrupted
+from prism_cli.errors import Interrupted, OptionRefused
 from prism_cli.settings import limits
 
+_CROPS = 4  # of each photo, when random
 _METHOD = "Method (else what the --config file says, else the base's default)"
 
 
@@ -63,7 +64,10 @@ def train_command(
     crop: Annotated[
         Crop, typer.Option(help="Use the centre of each photo, or several random crops.")
     ] = Crop.CENTER,
-    crops: Annotated[int, typer.Option(min=1, max=64, help="Of each photo, when random.")] = 4,
+    crops: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="Of each photo, with --crop random; else 4."),
+    ] = None,
     keep_similar: Annotated[
         bool, typer.Option("--keep-similar", help="Use photos that are nearly the same too.")
     ] = False,
@@ -124,6 +128,11 @@ def train_command(
     Stopped with Ctrl-C, the same command goes on from where it was.
     """
     render.use(json=json, quiet=quiet)
+    if crops is not None and crop is Crop.CENTER:
+        raise OptionRefused(
+            "--crops says how many random crops, and the centre is used",
+            hint="add --crop random, or leave out --crops",
+        )
     ahead = None
     if dry_run:
         ahead = look_ahead(base)
@@ -160,7 +169,7 @@ def train_command(
         kind=kind,
         seed=seed,
         crop="random" if crop is Crop.RANDOM else "center",
-        crops=crops,
+        crops=crops or _CROPS,
         keep_similar=keep_similar,
         hold_out=hold_out,
         force=force,

@@ -23,7 +23,7 @@ from prism_cli.method.evaluation import alignment, likeness
 from prism_cli.runtime import Runtime, generator
 from prism_cli.services import checkpoint
 from prism_cli.services.ablation_rows import Row, add_row, read_rows
-from prism_cli.services.evaluate import default_list, load_to_draw, sampling_of
+from prism_cli.services.evaluate import chosen_list, load_to_draw, sampling_of
 from prism_cli.services.evaluation_draws import Job, draw_groups, groups_of
 from prism_cli.services.events import Event, Note, OnEvent, PhotoNote, ignore
 from prism_cli.services.judges import Judges, judges_for
@@ -195,7 +195,7 @@ def _study(
         for name, folder in zip(names, request.folders, strict=True)
     }
     first = next(iter(prepared.values()))
-    prompts = request.prompts or default_list(first.entry, live=request.live, kind=request.kind)
+    prompts = chosen_list(request.prompts, first.entry, live=request.live, kind=request.kind)
     protocols = {name: _protocol(request, each, prompts) for name, each in prepared.items()}
     return _Study(prepared, prompts, protocols)
 

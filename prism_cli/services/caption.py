@@ -17,6 +17,7 @@ from prism_cli.captioners.files import CaptionFiles, sidecar_of
 from prism_cli.errors import (
     CaptionRefused,
     CaptionsFailed,
+    OptionRefused,
     PrismError,
     StorageFailed,
 )
@@ -26,7 +27,7 @@ from prism_cli.services.asking import ask_each
 from prism_cli.services.events import Note, OnEvent, StageBegan, StageEnded, StageMoved, ignore
 from prism_cli.services.photo_files import Finding, read_picture
 from prism_cli.services.photos import Photo
-from prism_cli.settings import CaptionOptions
+from prism_cli.settings import CaptionOptions, Resolved
 
 STAGE = "captions"
 WORDS = range(8, 33)  # of a caption (supplement, section 10)
@@ -64,6 +65,16 @@ class _Plan:
     at_once: int = 1
     kept: bool = False  # whether its answers cost so much that they are
     leaves: bool = False  # whether the photos leave this machine for it
+
+
+def check_model(settings: Resolved) -> None:
+    """OptionRefused for a flag that names Gemini's model where Gemini is not asked."""
+    source = settings.recipe.captions.source
+    if settings.sources["captions.model"] == "flag" and source != "gemini":
+        raise OptionRefused(
+            f"a model of Gemini's is named, and captions come from {source!r}",
+            hint="add --captions gemini, or leave out the model",
+        )
 
 
 def caption_photos(

@@ -13,7 +13,7 @@ from prism_cli.captioners.files import SIDECAR, sidecar_of
 from prism_cli.errors import CaptionRefused, PrismError
 from prism_cli.files import write_whole
 from prism_cli.services.bases import choose, gpu_memory
-from prism_cli.services.caption import Problem, caption_photos
+from prism_cli.services.caption import Problem, caption_photos, check_model
 from prism_cli.services.events import Note, OnEvent, PhotoNote, ignore
 from prism_cli.services.photos import Photo, take_in
 from prism_cli.settings import resolve
@@ -55,13 +55,19 @@ def caption_folder(request: CaptionRequest, on_event: OnEvent = ignore) -> Capti
     Raises what `caption_photos` raises.
     """
     entry, why = choose(request.base, cuda=gpu_memory() is not None)
-    options = resolve(entry.recipe, {}, request.flags).recipe.captions
+    settings = resolve(entry.recipe, {}, request.flags)
+    check_model(settings)
     on_event(Note(f"base: {entry.id} ({why})"))
     intake = take_in(request.folder, size=entry.size, keep_similar=True, minimum=1)
     for finding in intake.findings:
         on_event(PhotoNote(finding.file, finding.treatment, finding.sentence, finding.used))
     captioned = caption_photos(
-        intake.photos, request.folder, options, entry, on_event, files=not request.force
+        intake.photos,
+        request.folder,
+        settings.recipe.captions,
+        entry,
+        on_event,
+        files=not request.force,
     )
     failed = {problem.file: problem for problem in captioned.problems}
     shared = Counter(sidecar_of(photo.path) for photo in intake.photos)

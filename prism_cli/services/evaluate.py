@@ -191,7 +191,7 @@ def prepare_evaluation(request: EvalRequest, on_event: OnEvent = ignore) -> Eval
         )
     started = archive.manifest.options.get("class")
     word = request.class_word or (str(started.value) if started and started.value else None)
-    prompts = request.prompts or default_list(entry, live=request.live, kind=archive.manifest.kind)
+    prompts = chosen_list(request.prompts, entry, live=request.live, kind=archive.manifest.kind)
     tokens = unpack_tokens(archive)
     return EvalPlan(
         request=request,
@@ -221,6 +221,20 @@ def sampling_of(entry: BaseEntry, steps: int | None, guidance: float | None) -> 
         guidance=checked("drawing.guidance", guidance or drawing.guidance),
         size=(entry.size, entry.size),
     )
+
+
+def chosen_list(
+    own: PromptList | None, entry: BaseEntry, *, live: bool, kind: str = "subject"
+) -> PromptList:
+    """The prompts that were given, else `default_list`. Raises OptionRefused where both were."""
+    if own is None:
+        return default_list(entry, live=live, kind=kind)
+    if live:
+        raise OptionRefused(
+            "--live chooses a list of prompts, and --prompts gives another",
+            hint="leave out one of the two",
+        )
+    return own
 
 
 def default_list(entry: BaseEntry, *, live: bool, kind: str = "subject") -> PromptList:

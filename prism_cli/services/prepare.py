@@ -21,7 +21,7 @@ from prism_cli.names import as_name, check_name
 from prism_cli.registry.store import Registry
 from prism_cli.runtime import Runtime, detect
 from prism_cli.services.bases import Ahead, choose
-from prism_cli.services.caption import all_captions, caption_photos
+from prism_cli.services.caption import all_captions, caption_photos, check_model
 from prism_cli.services.events import Note, OnEvent, PhotoNote, ignore
 from prism_cli.services.introductions import compiling, introduce
 from prism_cli.services.photos import Intake, take_in
@@ -127,6 +127,7 @@ def prepare(
     runtime = detect()
     entry, why = choose(request.base, cuda=runtime.device.type == "cuda", ahead=request.ahead)
     settings = resolve(entry.recipe_of(request.kind), request.file, request.flags)
+    check_model(settings)
     introduce(entry, why, runtime, on_event)
     if request.compiled:
         runtime = compiling(runtime, on_event)

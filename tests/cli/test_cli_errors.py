@@ -127,6 +127,8 @@ CASES = {
     "config-captions": Case(
         f"{TRAIN} --config my.toml", 4, settings('[captions]\nsource = "clip"\nmodel = "../x"')
     ),
+    "train-crops": Case(f"{TRAIN} --crops 8", 4, some_photos),
+    "train-caption-model": Case(f"{TRAIN} --caption-model gemini-x", 4, some_photos),
     "train-captions": Case(f"{TRAIN} --captions clip", 2, some_photos),
     "train-captions-local": Case(f"{TRAIN} --captions local", 3, both(some_photos, empty_cache)),
     "caption-nothing": Case("caption", 4),
@@ -137,6 +139,7 @@ CASES = {
     "caption-pull-offline": Case("caption --pull", 1, empty_cache),
     "caption-json": Case("caption .", 4, both(one_bare_photo, file("captions.json", b"["))),
     "caption-model": Case("caption . --model ../x", 4, one_bare_photo),
+    "caption-model-unasked": Case("caption . --model gemini-x", 4, one_bare_photo),
     "gen-nothing": Case("gen", 4),
     "gen-no-concepts": Case("gen 'A [mydog] box'", 3),
     "gen-unknown": Case("gen 'A [mydok] box'", 3, kept(mydog=None)),
@@ -182,6 +185,9 @@ CASES = {
     "eval-prompts-bad": Case(
         "eval mydog --prompts my.txt", 4, both(kept(mydog=None), file("my.txt", b"a dog"))
     ),
+    "eval-prompts-live": Case(
+        "eval mydog --prompts my.txt --live", 4, both(on_mini, file("my.txt", b"a *"))
+    ),
     "eval-count": Case("eval mydog --count 0", 2),
     "eval-composition": Case("eval catink", 4, kept(catink=composition())),
     "eval-judge": Case("eval mydog --judge gpt", 2),
@@ -197,6 +203,9 @@ CASES = {
     "report-disk-full": Case("report mydog", 1, both(kept(mydog=None), worlds.full_disk)),
     "ablate-no-folder": Case("ablate nowhere", 3),
     "ablate-list": Case("ablate photos --betas much", 2),
+    "ablate-prompts-live": Case(
+        "ablate photos --prompts my.txt --live", 4, both(some_photos, file("my.txt", b"a *"))
+    ),
     "ablate-range": Case("ablate photos --lengths 99", 4, some_photos),
     "gen-no-part": Case("gen '[catink:dog]'", 4, kept(catink=composition())),
     "gen-no-residual-of-composition": Case(
