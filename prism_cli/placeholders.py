@@ -14,7 +14,20 @@ from prism_cli.errors import PromptRefused
 from prism_cli.names import is_name
 
 RESIDUAL = "residual"
+MOST_WEIGHT = 10  # of a LoRA, and the least is as much below 0
 _TOKEN = re.compile(r"\\([\[\]\\])|\[([^\[\]]*)\]|([\[\]])")
+
+
+class MentionRefused(PromptRefused):
+    """A pair of brackets that does not hold what a mention is. inside: what it holds."""
+
+    def __init__(self, inside: str) -> None:
+        super().__init__(
+            f"[{inside}] in the prompt is not [name], [name:weight], [name:residual:photo] "
+            "or [composition:name]",
+            hint=r"write \[ and \] for literal brackets",
+        )
+        self.inside = inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +45,7 @@ class Mention:
 def parse(prompt: str) -> tuple[str | Mention, ...]:
     """Split `prompt` into words and mentions, in order.
 
-    Raises PromptRefused for a bracket that does not close or does not hold a name.
+    Raises PromptRefused for a bracket that does not close, MentionRefused for what is no mention.
     """
     if not prompt.isascii() and any("\ud800" <= c <= "\udfff" for c in prompt):
         raise PromptRefused(
@@ -85,12 +98,14 @@ def _mention(inside: str) -> Mention:
             case ["residual", number] if re.fullmatch(r"[0-9]{1,9}", number):
                 return Mention(name, f"residual.{int(number)}")
             case [weight] if (value := _number(weight)) is not None:
+                if abs(value) > MOST_WEIGHT:
+                    raise PromptRefused(
+                        f"[{inside}] in the prompt has a weight that is not between "
+                        f"-{MOST_WEIGHT} and {MOST_WEIGHT}",
+                        hint=f"for example [{name}:0.7]",
+                    )
                 return Mention(name, weight=value)
-    raise PromptRefused(
-        f"[{inside}] in the prompt is not [name], [name:weight], [name:residual:photo] "
-        "or [composition:name]",
-        hint=r"write \[ and \] for literal brackets",
-    )
+    raise MentionRefused(inside)
 
 
 def _number(text: str) -> float | None:

@@ -78,6 +78,16 @@ def test_what_is_no_mention_is_refused(prompt: str) -> None:
     assert r"\[" in caught.value.hint
 
 
+@pytest.mark.parametrize("weight", ["10.01", "-10.5", "70", "9" * 300])
+def test_a_weight_has_bounds(weight: str) -> None:
+    """Those of --scale and --weights: what is beyond draws noise."""
+    with pytest.raises(PromptRefused, match="between -10 and 10") as caught:
+        parse(f"a [mydog:{weight}]")
+
+    assert caught.value.hint == "for example [mydog:0.7]"
+    assert parse("[mydog:-10]") == (Mention("mydog", weight=-10.0),)
+
+
 @pytest.mark.parametrize(
     ("prompt", "bracket", "character"),
     [("a [dog", "[", 3), ("a dog] b", "]", 6), ("[a [b]]", "[", 1), (r"\[a]", "]", 4)],

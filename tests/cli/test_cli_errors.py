@@ -145,6 +145,8 @@ CASES = {
     "gen-unknown": Case("gen 'A [mydok] box'", 3, kept(mydog=None)),
     "gen-unclosed": Case("gen 'A [mydog box'", 4, kept(mydog=None)),
     "gen-bad-mention": Case("gen 'A [My Dog] box'", 4),
+    "gen-capital": Case("gen 'A [Mydog:0.7] box'", 4, kept(mydog=None)),
+    "gen-weight": Case("gen 'A [mydog:70] box'", 4, kept(mydog=None)),
     "gen-no-residual": Case("gen 'A [mydog:residual:7]'", 4, kept(mydog=None)),
     "gen-two-weights": Case("gen '[mydog:1] [mydog:2]'", 4, kept(mydog=None)),
     "gen-size-word": Case("gen box --size big", 2),
