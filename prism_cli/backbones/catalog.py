@@ -73,6 +73,7 @@ class BaseEntry:
     style_recipe: Recipe | None = None
     practice: bool = False  # the embedded base, which knows no photographs
     mixed: str = ""  # why a LoRA cannot be confined to its token here, where it cannot
+    one_prompt: str = ""  # why a negative prompt does nothing here, where it does not
 
     def recipe_of(self, kind: str) -> Recipe:
         """The defaults of a training of a concept of this kind."""
@@ -290,6 +291,7 @@ def _entry(base_id: str, folder: Path, revision: str = "", *, practice: bool = F
         style_alone=family.style_alone,
         practice=practice,
         mixed=family.mixed,
+        one_prompt=family.one_prompt,
     )
 
 

@@ -60,7 +60,7 @@ class Family:
     thing, {}, in the style *. style_alone: likewise, of nothing in particular. on_cpu: what it
     takes without a GPU, where that is too much for most machines. quantized: the parts that
     bitsandbytes can quantize. mixed: why a LoRA cannot be confined to where its token attends,
-    where it cannot.
+    where it cannot. one_prompt: why a negative prompt does nothing, where it does not.
     """
 
     adapter: str  # "module:Class"
@@ -75,6 +75,7 @@ class Family:
     on_cpu: str = ""
     quantized: tuple[str, ...] = ()
     mixed: str = ""
+    one_prompt: str = ""
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -98,6 +99,7 @@ FAMILIES: Mapping[str, Family] = {
         on_cpu="its 16.9 billion weights take 67 GB of memory there",
         quantized=("text_encoder_2", "transformer"),
         mixed=MIXED,
+        one_prompt="its guidance is built in, and a step reads the prompt alone",
     ),
 }
 

@@ -56,7 +56,10 @@ def gen_command(
     ] = None,
     steps: StepsOption = None,
     guidance: GuidanceOption = None,
-    negative: Annotated[str | None, typer.Option(help="What to keep out of the picture.")] = None,
+    negative: Annotated[
+        str | None,
+        typer.Option(help="What to keep out of the picture; takes guidance above 1, not FLUX.1."),
+    ] = None,
     size: Annotated[
         str | None,
         typer.Option(metavar="N|WxH", help="In pixels, 512 or 768x512; else the base's."),

@@ -177,6 +177,7 @@ def prepare_drawing(request: DrawRequest, on_event: OnEvent = ignore) -> Drawing
     if request.compiled:
         runtime = compiling(runtime, on_event)
     plan = _plan(request, scene.entry)
+    _check_negative(request.negative, scene.entry, plan)
     _check_size(plan, Footprint(scene.entry.folder).size_multiple())
     first = secrets.randbelow(MAX_SEED - request.count) if request.seed is None else request.seed
     seeds = [(first + k) % (MAX_SEED + 1) for k in range(request.count)]
@@ -294,6 +295,20 @@ def _check_size(plan: SamplingPlan, multiple: int) -> None:
         raise OptionRefused(
             f"a picture of {plan.size[1]}x{plan.size[0]} px cannot be drawn on this base",
             hint=f"width and height must be multiples of {multiple}, up to 4096",
+        )
+
+
+def _check_negative(negative: str | None, entry: BaseEntry, plan: SamplingPlan) -> None:
+    """OptionRefused for a negative prompt that would do nothing: it acts by guidance alone."""
+    without = 'draw without it: --negative ""'  # also over that of a picture drawn again
+    if negative and entry.one_prompt:
+        raise OptionRefused(
+            f"{entry.id} takes no negative prompt: {entry.one_prompt}", hint=without
+        )
+    if negative and plan.guidance == 1:
+        raise OptionRefused(
+            "a negative prompt does nothing at guidance 1",
+            hint=f"set --guidance above 1, or {without}",
         )
 
 

@@ -26,10 +26,17 @@ from prism_cli.errors import (
 )
 from prism_cli.runtime import Runtime
 from prism_cli.services.events import Event, Note, StageBegan, StageEnded, StageMoved
-from prism_cli.services.generate import MAX_SEED, DrawRequest, DrawResult, generate
+from prism_cli.services.generate import (
+    MAX_SEED,
+    DrawRequest,
+    DrawResult,
+    generate,
+    prepare_drawing,
+)
 from prism_cli.services.picture_metadata import read_record
 from tests.bases import fresh_mini
 from tests.services.concepts import keep
+from tests.tiny_flux import save_tiny_flux
 from tests.tiny_pipeline import save_tiny_pipeline
 
 # A batch of another size may use another matrix kernel: rounding of 1e-6 in [-1, 1], seldom enough
@@ -121,6 +128,17 @@ class TestPrompts:
         plain, without = picture(), picture(negative="red [dog]")
 
         assert (plain != without).any()
+
+    def test_a_negative_prompt_that_would_do_nothing_is_refused(self, tmp_path: Path) -> None:
+        """Without guidance, and on a base whose guidance is built in."""
+        flux = str(save_tiny_flux(tmp_path / "flux"))
+
+        idle = refused(OptionRefused, "a dog", negative="red", guidance=1.0)
+        built_in = refused(OptionRefused, "a dog", negative="red", base=flux)
+
+        assert "at guidance 1" in idle.message and "--guidance" in idle.hint
+        assert "built in" in built_in.message and "--negative" in built_in.hint
+        prepare_drawing(DrawRequest(prompt="a dog", negative="", base=flux, size=(32, 32)))
 
     def test_no_prompt_is_refused(self) -> None:
         """There is nothing to draw."""
