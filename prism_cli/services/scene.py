@@ -24,7 +24,10 @@ NO_BASE = ("mini", "")  # no picture's base: those have a revision
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """A prompt with the concepts that it names, found and checked against each other."""
+    """A prompt with the concepts that it names, found and checked against each other.
+
+    weights: of their LoRAs; 0 for a concept that only the negative prompt names, by its tokens.
+    """
 
     prompt: Prompt
     negative: Prompt
@@ -59,7 +62,10 @@ def read_scene(
         negative=_slots(avoided),
         archives=archives,
         weights={
+            # A LoRA acts on both prompts: that of what is only to be avoided would bring it in.
             name: _weight(name, [*pieces, *avoided], 1.0 if scale is None else scale)
+            if name in placeholders.mentioned(pieces)
+            else 0.0
             for name in archives
         },
         entry=_base(archives, base, otherwise, ahead),

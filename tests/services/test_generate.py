@@ -129,6 +129,17 @@ class TestPrompts:
 
         assert (plain != without).any()
 
+    def test_what_is_avoided_brings_no_lora_in(self) -> None:
+        """A LoRA acts on the whole picture, so that of a concept to be avoided stays out."""
+        keep("dog", 1, lora=True)
+        keep("cat", 2, lora=True)
+        keep("bare", 2)  # the same tokens
+
+        avoided = picture("A [dog] box", negative="[cat]")
+
+        assert np.array_equal(avoided, picture("A [dog] box", negative="[bare]"))
+        assert (avoided != picture("A [dog] box")).any()
+
     def test_a_negative_prompt_that_would_do_nothing_is_refused(self, tmp_path: Path) -> None:
         """Without guidance, and on a base whose guidance is built in."""
         flux = str(save_tiny_flux(tmp_path / "flux"))
