@@ -179,6 +179,15 @@ class StorageBusy(PrismError):
     """Another process is writing there, and goes on."""
 
 
+_NO_FOLDER = "a part of that path is a file and no folder: choose another path"
+_REMEDIES = {
+    errno.EEXIST: _NO_FOLDER,
+    errno.ENOTDIR: _NO_FOLDER,
+    errno.EISDIR: "there is a folder of that name: choose another path",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+
+
 @contextmanager
 def storage(action: str, path: Path) -> Iterator[None]:
     """Turn an ``OSError`` in the block into a sentence: `action` is "write", "read" ..."""
@@ -192,8 +201,24 @@ def storage(action: str, path: Path) -> Iterator[None]:
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise NoPermission(
-                f"cannot {action} {path}: permission denied",
-                hint="choose a folder you may write to, or set PRISM_HOME to one",
+                f"cannot {action} {path}: permission denied", hint=_elsewhere(action, path)
             ) from error
         reason = error.strerror or type(error).__name__
-        raise StorageFailed(f"cannot {action} {path}: {reason.lower()}", hint="") from error
+        raise StorageFailed(
+            f"cannot {action} {path}: {reason.lower()}",
+            hint=_REMEDIES.get(
+                error.errno or 0, "check that path and its disk, then run the same command again"
+            ),
+        ) from error
+
+
+def _elsewhere(action: str, path: Path) -> str:
+    """What mends a place that is closed: the variable that moves it, or another one."""
+    from prism_cli import paths  # only a failure need wait for platformdirs
+
+    variable = paths.variable_of(path)
+    if variable is not None:
+        return f"choose a folder you may write to, or set {variable} to one"
+    if action == "read":
+        return "make it readable for you, or name another"
+    return "choose a place where you may write"

@@ -65,6 +65,15 @@ def hub_cache() -> Path:
     return _expanded(environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface" / "hub"
 
 
+def variable_of(path: Path) -> str | None:
+    """The environment variable that moves `path`; None for a place that the user has named."""
+    place = path.absolute()
+    if place.is_relative_to(hub_cache().absolute()):
+        return "HF_HUB_CACHE"
+    own = any(place.is_relative_to(each.absolute()) for each in (data_dir(), _cache_dir()))
+    return "PRISM_HOME" if own else None
+
+
 def _cache_dir() -> Path:
     home = os.environ.get("PRISM_HOME")
     return data_dir() / "cache" if home else Path(platformdirs.user_cache_dir("prism"))

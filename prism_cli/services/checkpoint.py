@@ -7,6 +7,7 @@ pickled: the optimizer's state and the generator's are tensors, the rest is JSON
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -76,7 +77,8 @@ def read(path: Path) -> Checkpoint | None:
         RecursionError,
     ) as error:
         raise CheckpointDamaged(
-            f"the unfinished training {path} is damaged", hint=f"delete it to start over: rm {path}"
+            f"the unfinished training {path} is damaged",
+            hint=f"delete it to start over: rm {shlex.quote(str(path))}",
         ) from error
 
 

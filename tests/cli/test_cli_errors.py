@@ -172,6 +172,7 @@ CASES = {
     "gen-newer": Case("gen '[mydog]'", 4, kept(mydog=worlds.newer())),
     "gen-out-taken": Case("gen box --out a.png", 4, file("a.png", b"")),
     "gen-out-jpg": Case("gen box --out a.jpg", 4),
+    "gen-out-below-a-file": Case("gen box --out notes.txt", 1, file("notes.txt", b"")),
     "gen-disk-full": Case("gen box --steps 1 --seed 1", 1, worlds.full_disk),
     "gen-from-missing": Case("gen --from a.png", 3),
     "gen-from-foreign": Case("gen --from a.png", 4, lambda patch: worlds.picture(Path("a.png"))),
@@ -241,7 +242,15 @@ CASES = {
     "export-corrupt": Case("export mydog", 4, kept(mydog=worlds.corrupt())),
     "export-newer": Case("export mydog", 4, kept(mydog=worlds.newer())),
     "export-taken": Case("export mydog", 4, both(kept(mydog=None), file("mydog.prism", b""))),
+    "export-below-a-file": Case(
+        "export mydog --out notes.txt", 1, both(kept(mydog=None), file("notes.txt", b""))
+    ),
     "export-no-permission": Case("export mydog", 1, both(kept(mydog=None), worlds.locked_disk)),
+    "import-no-permission": Case(
+        "import a.prism",
+        1,
+        both(file("a.prism", worlds.concept("mydog")), worlds.closed("a.prism")),
+    ),
     "import-missing": Case("import a.prism", 3),
     "import-garbage": Case("import a.prism", 4, file("a.prism", b"garbage")),
     "import-corrupt": Case("import a.prism", 4, file("a.prism", worlds.corrupt())),

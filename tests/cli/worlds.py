@@ -87,6 +87,22 @@ def full_disk(patch: pytest.MonkeyPatch, begin: str = "") -> None:
     refuse_writing(patch, errno.ENOSPC, begin)
 
 
+def closed(name: str) -> Callable[[pytest.MonkeyPatch], None]:
+    """The file of that name may not be opened."""
+
+    def before(patch: pytest.MonkeyPatch) -> None:
+        real = Path.open
+
+        def refuse(self: Path, *args: Any, **kwargs: Any) -> Any:
+            if self.name == name:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return real(self, *args, **kwargs)
+
+        patch.setattr(Path, "open", refuse)
+
+    return before
+
+
 def locked_disk(patch: pytest.MonkeyPatch) -> None:
     """Nothing may be written."""
     refuse_writing(patch, errno.EACCES)

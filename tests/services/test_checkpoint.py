@@ -20,7 +20,7 @@ from tests.bases import seeded
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "unfinished" / "x.safetensors"
+    return tmp_path / "Application Support" / "x.safetensors"
 
 
 def sample(value: float = 0.1) -> Checkpoint:
@@ -172,7 +172,7 @@ def test_a_damaged_checkpoint_is_refused(path: Path, data: bytes) -> None:
     with pytest.raises(CheckpointDamaged, match=str(path)) as caught:
         checkpoint.read(path)
 
-    assert caught.value.hint == f"delete it to start over: rm {path}"
+    assert caught.value.hint == f"delete it to start over: rm '{path}'"
 
 
 DAY = 24 * 3600
