@@ -129,6 +129,10 @@ def _plan(command: str, paths: Sequence[Path], pictures: int, fit: Fit) -> None:
         content = {"paths": paths, "pictures": pictures, "fit": asdict(fit)}
         render.document(command, {"plan": content})
         return
+    if render.style().quiet:
+        for path in paths:
+            render.result(str(path))
+        return
     files = "\n".join(map(str, paths))
     render.facts({"files": files, "pictures": str(pictures), **render.fit_facts(fit)})
     render.hint("nothing was written; the same command without --dry-run does it")

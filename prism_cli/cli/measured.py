@@ -78,33 +78,54 @@ def reported(written: ReportResult) -> None:
 
 
 def plan(planned: EvalPlan, fit: Fit) -> None:
-    """Print what an evaluation would draw, and what it would take."""
-    groups = planned.groups
+    """Print what an evaluation would draw, and what it would take; only the folder when quiet."""
+    groups, prompts, sampling = planned.groups, planned.prompts, planned.sampling
+    learned, alone = _count(groups.learned), _count(groups.alone)
+    if render.style().json:
+        content = {
+            "concept": planned.request.name,
+            "folder": planned.store.folder,
+            "prompts": len(prompts.prompts),
+            "prompt_list": prompts.name,
+            "pictures": groups.total,
+            "with_concept": learned,
+            "by_base": alone,
+            "steps": sampling.steps,
+            "guidance": sampling.guidance,
+            "judge": planned.judge,
+            "questions": planned.questions,
+            "fit": asdict(fit),
+        }
+        render.document("eval", {"plan": content})
+        return
+    if render.style().quiet:
+        render.result(str(planned.store.folder))
+        return
     facts = {
         "concept": f"[{planned.request.name}]",
-        "prompts": f"{len(planned.prompts.prompts)} ({planned.prompts.name})",
-        "pictures": f"{groups.total}: {_count(groups.learned)} with the concept, "
-        f"{_count(groups.alone)} by the base alone",
-        "steps": f"{planned.sampling.steps} at guidance {planned.sampling.guidance:g}",
+        "prompts": f"{len(prompts.prompts)} ({prompts.name})",
+        "pictures": f"{groups.total}: {learned} with the concept, {alone} by the base alone",
+        "steps": f"{sampling.steps} at guidance {sampling.guidance:g}",
     }
     if planned.judging:
         facts["judge"] = planned.judging
-    if render.style().json:
-        content = {**facts, "total": groups.total, "fit": asdict(fit)}
-        render.document("eval", {"plan": content})
-        return
     render.facts({**facts, **render.fit_facts(fit)})
     render.hint("nothing was drawn; the same command without --dry-run does it")
 
 
 def ablated(found: Ablation) -> None:
-    """Print each ablation in the paper's layout, its intervals below its means."""
+    """Print each ablation in the paper's layout, its intervals below its means.
+
+    Only the results file when quiet.
+    """
     if render.style().json:
         render.document("ablate", asdict(found))
         return
+    if render.style().quiet:
+        render.result(str(found.out))
+        return
     for table in found.tables:
-        if not render.style().quiet:
-            render.result(table.title)
+        render.result(table.title)
         head = (table.symbol, *(f"{value:g}" for value in table.values))
         rows = []
         for score, intervals in table.scores.items():
@@ -122,7 +143,10 @@ def ablated(found: Ablation) -> None:
 
 
 def ablation_plan(planned: AblationPlan, training: Fit, drawing: Fit) -> None:
-    """Print how much an ablation would be. training, drawing: those of one cell."""
+    """Print how much an ablation would be; only the results file when quiet.
+
+    training, drawing: those of one cell.
+    """
     cells, missing = len(planned.cells), len(planned.missing)
     seconds = missing * (training.seconds + drawing.seconds)
     if render.style().json:
@@ -134,6 +158,9 @@ def ablation_plan(planned: AblationPlan, training: Fit, drawing: Fit) -> None:
             "fit": asdict(training),
         }
         render.document("ablate", {"plan": content})
+        return
+    if render.style().quiet:
+        render.result(str(planned.out))
         return
     render.facts(
         {

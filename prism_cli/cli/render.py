@@ -169,9 +169,12 @@ def trained(learned: TrainResult) -> None:
 
 
 def plan(planned: Plan) -> None:
-    """Print what a training would do and take."""
+    """Print what a training would do and take; only where it would be kept when quiet."""
     if _style.json:
         document("train", {"plan": asdict(planned)})
+        return
+    if _style.quiet:
+        result(str(planned.path))
         return
     facts(
         {
@@ -186,9 +189,13 @@ def plan(planned: Plan) -> None:
 
 
 def drawing_plan(planned: DrawingPlan) -> None:
-    """Print what would be drawn, and what it would take."""
+    """Print what would be drawn, and what it would take; only the files when quiet."""
     if _style.json:
         document("gen", {"plan": asdict(planned)})
+        return
+    if _style.quiet:
+        for path in planned.paths:
+            result(str(path))
         return
     facts(
         {

@@ -100,9 +100,20 @@ class EvalPlan:
         """What a judge is asked and gets, in words; "" for no judge."""
         if self.judge is None:
             return ""
-        drawn, photos = len(self.prompts.prompts), len(self.shown)
-        count = drawn * len(criteria(photos))
-        return f"gemini:{self.judge} gets {sent(drawn, photos)}, in at most {count} questions"
+        what = sent(len(self.prompts.prompts), len(self.shown))
+        return f"gemini:{self.judge} gets {what}, in at most {self.questions} questions"
+
+    @property
+    def questions(self) -> int:
+        """How many questions a judge is asked at most."""
+        if self.judge is None:
+            return 0
+        return len(self.prompts.prompts) * len(criteria(len(self.shown)))
+
+    @property
+    def store(self) -> EvaluationStore:
+        """Where the evaluation is kept."""
+        return EvaluationStore.of(self.archive)
 
     @property
     def identity(self) -> dict[str, object]:
@@ -145,7 +156,7 @@ def evaluate(
     key before anything is drawn, else when the scores are kept.
     """
     plan = prepare_evaluation(request, on_event)
-    store = EvaluationStore.of(plan.archive)
+    store = plan.store
     folder = store.pictures(plan.identity)
     if plan.judge and not _is_drawn(plan, folder):
         check_key(plan.judge)  # before hours are spent on drawing

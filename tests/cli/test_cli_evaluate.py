@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from prism_cli.cli import measured, render
+from prism_cli.method.bootstrap import Interval
+from prism_cli.services.ablate import Ablation, Table
 from tests import gemini as api
 from tests.cli import worlds
 from tests.cli.running import call
@@ -123,9 +126,24 @@ def test_in_json_and_quiet(prompts: None) -> None:
     report = json.loads(call("report", "mydog", "--json").stdout)
 
     assert found["evaluation"]["scores"][0]["name"] == "image-text"
-    assert plan["plan"]["total"] == 1 + 1 + 1 + 1 + 2 + 2
+    assert (
+        plan["plan"].items()
+        >= {
+            "concept": "mydog",
+            "folder": found["folder"],
+            "prompts": 1,
+            "pictures": 1 + 1 + 1 + 1 + 2 + 2,
+            "with_concept": 1 + 1 + 2 + 2,
+            "by_base": 1 + 1,
+            "steps": 1,
+            "guidance": 1.0,
+            "judge": None,
+            "questions": 0,
+        }.items()
+    )
     assert plan["plan"]["fit"]["seconds"] > 0 and plan["plan"]["fit"]["memory"] > 2**20
     assert again.stdout == f"{found['folder']}\n"
+    assert call("eval", "mydog", *QUICK, "--dry-run", "-q").stdout == again.stdout
     assert (report["path"], report["evaluated"]) == ("mydog-report.html", True)
 
 
@@ -149,5 +167,20 @@ def test_an_ablation_is_planned() -> None:
     assert (plan["cells"], plan["missing"], plan["pictures"]) == (4 + 5 - 1, 8, 8 * 100)
     assert plan["seconds"] > plan["missing"] * plan["fit"]["seconds"] > 0
     assert call("ablate", "photos", "--dry-run", "--kind", "style", "--live").status == 4
+    assert call("ablate", "photos", "--dry-run", "-q").stdout == "ablation.jsonl\n"
     said = call("ablate", "photos", "--dry-run").stdout
     assert re.search(r"^time +about [\d.]+ (s|min|h) for all", said, re.MULTILINE)
+
+
+def test_an_ablation_that_is_quiet(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the results are, and no table."""
+    means = {"design": (Interval(0.5, None, None),)}
+    table = Table(title="T", symbol="n", values=(1,), scores=means)
+    monkeypatch.setattr(render, "_style", render.Style(quiet=True))
+
+    measured.ablated(Ablation(tables=(table,), concepts=1, seeds=1, cells=1, out=Path("a.jsonl")))
+
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("a.jsonl\n", "")

@@ -264,6 +264,13 @@ def test_quiet_prints_paths_only(home: Path) -> None:
     )
     drawn = call("gen", "A [mydog] box", "--steps", "1", "--seed", "3", "-n", "2", "-q")
     assert drawn == Ran(0, "mydog-3.png\nmydog-4.png\n", "")
+    for line, paths in (
+        ("train photos --name bird --config short.toml", f"{home}/concepts/bird.prism\n"),
+        ("gen bird --seed 3 -n 2", "picture-3.png\npicture-4.png\n"),
+        ("inspect mydog", "mydog-inspect-0.png\nmydog-leakage-0.png\n"),
+        ("transfer mydog box --weights 1", "mydog-transfer-1-0.png\n"),
+    ):
+        assert call(*line.split(), "--dry-run", "-q") == Ran(0, paths, "")
 
 
 def test_gen_in_a_pipe(home: Path) -> None:
