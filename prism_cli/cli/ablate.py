@@ -68,25 +68,32 @@ def ablate_command(
     done again. Means over concepts have 95 % bootstrap intervals.
     """
     render.use(json=json, quiet=quiet)
+    from prism_cli.evaluation_prompts import read_prompts
+    from prism_cli.services.early import check_folder
+    from prism_cli.services.settings_file import read_settings
+
+    varied = (_numbers(lengths, "--lengths", whole=True), _numbers(betas, "--betas"))
+    file = read_settings(config) if config else {}
+    own = read_prompts(prompts) if prompts else None
+    for folder in folders:
+        check_folder(folder)
     if not dry_run:
         make_sure_of(base, yes)
         from prism_cli.services.bases import choose
 
         make_sure_of_judges(practice=choose(base, cuda=True)[0].practice, yes=yes)
-    from prism_cli.evaluation_prompts import read_prompts
     from prism_cli.services.ablate import AblateRequest, ablate, plan_ablation
-    from prism_cli.services.settings_file import read_settings
 
     request = AblateRequest(
         folders=tuple(folders),
-        lengths=tuple(int(n) for n in _numbers(lengths, "--lengths", whole=True)),
-        betas=_numbers(betas, "--betas"),
+        lengths=tuple(int(n) for n in varied[0]),
+        betas=varied[1],
         seeds=seeds,
         out=out,
         base=base,
-        file=read_settings(config) if config else {},
+        file=file,
         kind=kind,
-        prompts=read_prompts(prompts) if prompts else None,
+        prompts=own,
         live=live,
         class_word=class_word,
         count=count,

@@ -110,17 +110,24 @@ def eval_command(
     Stopped with Ctrl-C, the same command goes on from where it was.
     """
     render.use(json=json, quiet=quiet)
+    from prism_cli.evaluation_prompts import read_prompts
+    from prism_cli.registry.store import Registry
+    from prism_cli.services.early import check_folder
+
+    Registry(paths.concepts_dir()).entry(name)
+    own = read_prompts(prompts) if prompts else None
+    if photos is not None:
+        check_folder(photos)
     if not dry_run:
         make_sure_of(base, yes)  # before torch is imported, which takes seconds
         make_sure_of_encoders(name, yes)
-    from prism_cli.evaluation_prompts import read_prompts
     from prism_cli.services.evaluate import EvalRequest, evaluate, prepare_evaluation
     from prism_cli.services.rehearsal import rehearse_shots
 
     request = EvalRequest(
         name=name,
         photos=photos,
-        prompts=read_prompts(prompts) if prompts else None,
+        prompts=own,
         live=live,
         class_word=class_word,
         count=count,

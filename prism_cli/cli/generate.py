@@ -99,6 +99,9 @@ def gen_command(
     it and \[name:part] one of its concepts. A backslash makes a plain bracket.
     """
     render.use(json=json, quiet=quiet)
+    from prism_cli.services.early import check_prompts
+
+    check_prompts(prompt or "", negative or "")
     ahead = None
     if dry_run:
         ahead = look_ahead(base)

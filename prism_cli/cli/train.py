@@ -24,7 +24,7 @@ from prism_cli.cli.options import (
 from prism_cli.cli.planning import look_ahead
 from prism_cli.cli.progress import progress
 from prism_cli.errors import Interrupted, OptionRefused
-from prism_cli.settings import limits
+from prism_cli.settings import Recipe, limits, resolve
 
 _CROPS = 4  # of each photo, when random
 _METHOD = "Method (else what the --config file says, else the base's default)"
@@ -133,20 +133,8 @@ def train_command(
             "--crops says how many random crops, and the centre is used",
             hint="add --crop random, or leave out --crops",
         )
-    ahead = None
-    if dry_run:
-        ahead = look_ahead(base)
-    else:
-        make_sure_of(base, yes)  # before torch is imported, which takes seconds
+    from prism_cli.services.early import check_folder, free_name
     from prism_cli.services.settings_file import read_settings
-
-    file = read_settings(config) if config else {}
-    source = captions or file.get("captions.source")
-    if source == Source.LOCAL and not dry_run and local_or_next(yes) is Source.AUTO:
-        captions = Source.AUTO
-    from prism_cli.services.prepare import TrainRequest
-    from prism_cli.services.rehearsal import rehearse
-    from prism_cli.services.train import train
 
     flags = {
         "tokens.steps": token_steps,
@@ -161,6 +149,22 @@ def train_command(
         "captions.source": captions and captions.value,
         "captions.model": caption_model,
     }
+    file = read_settings(config) if config else {}
+    free_name(photos, name, replace=force)
+    check_folder(photos)
+    resolve(Recipe(), file, flags)
+    ahead = None
+    if dry_run:
+        ahead = look_ahead(base)
+    else:
+        make_sure_of(base, yes)  # before torch is imported, which takes seconds
+    source = captions or file.get("captions.source")
+    if source == Source.LOCAL and not dry_run and local_or_next(yes) is Source.AUTO:
+        flags["captions.source"] = Source.AUTO.value
+    from prism_cli.services.prepare import TrainRequest
+    from prism_cli.services.rehearsal import rehearse
+    from prism_cli.services.train import train
+
     request = TrainRequest(
         folder=photos,
         name=name,

@@ -16,7 +16,8 @@ import numpy as np
 import pillow_heif
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError, features
 
-from prism_cli.errors import FileMissing, PhotosRefused, storage
+from prism_cli.errors import storage
+from prism_cli.services.early import check_folder
 
 READABLE = "JPEG, PNG, WEBP, HEIC or AVIF"
 READ_SUFFIXES = (
@@ -77,11 +78,8 @@ def picture_files(folder: Path) -> list[Path]:
     Sub-folders, hidden files and other files (captions) are passed over.
     Raises FileMissing, PhotosRefused (a file instead of a folder) or StorageFailed.
     """
+    check_folder(folder)
     with storage("read", folder):
-        if folder.is_file():
-            raise PhotosRefused(f"{folder} is a file", hint=f"give its folder: {folder.parent}")
-        if not folder.is_dir():
-            raise FileMissing(f"no folder {folder}", hint="give the folder that holds the photos")
         pictures = [
             entry
             for entry in folder.iterdir()

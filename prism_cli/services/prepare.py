@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,16 +11,14 @@ from typing import Any, Literal
 
 import torch
 
-from prism_cli import __version__, paths
+from prism_cli import __version__
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.captioners.base import PLAIN, Caption
-from prism_cli.errors import InvalidName, NameTaken
 from prism_cli.method.conditions import TEMPLATE
-from prism_cli.names import as_name, check_name
-from prism_cli.registry.store import Registry
 from prism_cli.runtime import Runtime, detect
 from prism_cli.services.bases import Ahead, choose
 from prism_cli.services.caption import all_captions, caption_photos, check_model
+from prism_cli.services.early import free_name
 from prism_cli.services.events import Note, OnEvent, PhotoNote, ignore
 from prism_cli.services.introductions import compiling, introduce
 from prism_cli.services.photos import Intake, take_in
@@ -118,12 +115,7 @@ def prepare(
 
     rehearsal: no captioner is asked anything that costs time or money, or leaves this machine.
     """
-    name = _name_of(request.folder) if request.name is None else check_name(request.name)
-    if not request.force and name in Registry(paths.concepts_dir()).names():
-        raise NameTaken(
-            f"there is a concept called {name!r}",
-            hint="choose another --name, or replace it with --force",
-        )
+    name = free_name(request.folder, request.name, replace=request.force)
     runtime = detect()
     entry, why = choose(request.base, cuda=runtime.device.type == "cuda", ahead=request.ahead)
     settings = resolve(entry.recipe_of(request.kind), request.file, request.flags)
@@ -169,14 +161,3 @@ def prepare(
         captions=captions,
         runtime=runtime,
     )
-
-
-def _name_of(folder: Path) -> str:
-    """The folder's own name, made into one that a concept can have."""
-    absolute = os.path.abspath(folder)  # noqa: PTH100 (Path.resolve raises where a link loops)
-    name = as_name(Path(absolute).name)
-    if not name:
-        raise InvalidName(
-            f"the folder {folder} has no name that a concept could have", hint="add --name NAME"
-        )
-    return name

@@ -11,12 +11,12 @@ from prism_cli.backbones import catalog
 from prism_cli.backbones.base import Prompt, Slot
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.errors import PromptRefused
-from prism_cli.names import as_name
-from prism_cli.placeholders import Mention, MentionRefused
+from prism_cli.placeholders import Mention
 from prism_cli.registry.archive import Archive
 from prism_cli.registry.store import Registry
 from prism_cli.services.bases import Ahead, choose
 from prism_cli.services.concept_archive import unpack_rows
+from prism_cli.services.early import read_prompt
 from prism_cli.services.trained_base import common_base
 
 NO_BASE = ("mini", "")  # no picture's base: those have a revision
@@ -51,8 +51,8 @@ def read_scene(
     `NO_BASE` for this machine's default. ahead: what `base` names, where a dry run only plans it.
     Raises ConceptNotFound, PromptRefused, BaseMismatch, BaseNotFound, ArchiveRefused.
     """
+    pieces, avoided = read_prompt(prompt), read_prompt(negative)
     registry = Registry(paths.concepts_dir())
-    pieces, avoided = (_parsed(each, registry) for each in (prompt, negative))
     archives = {name: registry.load(name) for name in placeholders.mentioned([*pieces, *avoided])}
     pieces, avoided = (spelt_out(each, archives) for each in (pieces, avoided))
     for piece in (*pieces, *avoided):
@@ -70,19 +70,6 @@ def read_scene(
         },
         entry=_base(archives, base, otherwise, ahead),
     )
-
-
-def _parsed(prompt: str, registry: Registry) -> tuple[str | Mention, ...]:
-    """The prompt's pieces; of [My Dog] the hint says how a concept of that name is spelt."""
-    try:
-        return placeholders.parse(prompt)
-    except MentionRefused as error:
-        name, colon, rest = error.inside.strip().partition(":")
-        if (meant := as_name(name)) != name and meant in registry.names():
-            raise PromptRefused(
-                error.message, hint=f"did you mean [{meant}{colon}{rest}]?"
-            ) from error
-        raise
 
 
 def learned_digest(archive: Archive) -> str:

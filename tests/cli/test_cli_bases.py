@@ -113,6 +113,37 @@ def test_a_base_that_is_not_here_is_downloaded_with_yes(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        "train typo",
+        "train photos/01.png",
+        "train photos --name mydog",
+        "train photos --config missing.toml",
+        "train photos --rank 999",
+        "gen [nobody]",
+        "gen dog --negative [nobody]",
+        "gen [mydog",
+        "eval nobody",
+        "eval mydog --photos typo",
+        "eval mydog --prompts missing.txt",
+        "ablate photos typo",
+        "ablate photos --betas much",
+        "ablate photos --config missing.toml",
+        "ablate photos --prompts missing.txt",
+    ],
+)
+def test_nothing_is_downloaded_for_what_is_refused(hub: Hub, line: str) -> None:
+    """What can be told from the command line and the disk is told first, whatever --yes says."""
+    worlds.photos(Path())
+    worlds.keep("mydog")
+
+    ran = call(*line.split(), "--base", TINY, "--yes")
+
+    assert ran.status in {2, 3, 4}
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize(
     "line", ["train photos --base tiny/sd --dry-run", "gen cat --base tiny/sd --dry-run"]
 )
 def test_a_dry_run_plans_a_base_that_is_not_here(

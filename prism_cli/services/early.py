@@ -1,0 +1,75 @@
+"""What is checked before a base is downloaded for it; nothing heavy is imported."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from prism_cli import paths, placeholders
+from prism_cli.errors import (
+    FileMissing,
+    InvalidName,
+    NameTaken,
+    PhotosRefused,
+    PromptRefused,
+    storage,
+)
+from prism_cli.names import as_name, check_name
+from prism_cli.placeholders import Mention, MentionRefused
+from prism_cli.registry.store import Registry
+
+
+def check_folder(folder: Path) -> None:
+    """FileMissing where there is no folder of photos, PhotosRefused for a file."""
+    with storage("read", folder):
+        if folder.is_file():
+            raise PhotosRefused(f"{folder} is a file", hint=f"give its folder: {folder.parent}")
+        if not folder.is_dir():
+            raise FileMissing(f"no folder {folder}", hint="give the folder that holds the photos")
+
+
+def free_name(folder: Path, name: str | None, *, replace: bool) -> str:
+    """What a concept will be called: `name`, else as the folder of its photos is.
+
+    Raises InvalidName, and NameTaken unless `replace`.
+    """
+    name = _name_of(folder) if name is None else check_name(name)
+    if not replace and name in Registry(paths.concepts_dir()).names():
+        raise NameTaken(
+            f"there is a concept called {name!r}",
+            hint="choose another --name, or replace it with --force",
+        )
+    return name
+
+
+def read_prompt(prompt: str) -> tuple[str | Mention, ...]:
+    """The prompt's pieces; of [My Dog] the hint says how a concept of that name is spelt."""
+    try:
+        return placeholders.parse(prompt)
+    except MentionRefused as error:
+        name, colon, rest = error.inside.strip().partition(":")
+        meant = as_name(name)
+        if meant != name and meant in Registry(paths.concepts_dir()).names():
+            raise PromptRefused(
+                error.message, hint=f"did you mean [{meant}{colon}{rest}]?"
+            ) from error
+        raise
+
+
+def check_prompts(*prompts: str) -> None:
+    """PromptRefused, or ConceptNotFound for a concept that one of them names."""
+    registry = Registry(paths.concepts_dir())
+    for prompt in prompts:
+        for name in placeholders.mentioned(read_prompt(prompt)):
+            registry.entry(name)
+
+
+def _name_of(folder: Path) -> str:
+    """The folder's own name, made into one that a concept can have."""
+    absolute = os.path.abspath(folder)  # noqa: PTH100 (Path.resolve raises where a link loops)
+    name = as_name(Path(absolute).name)
+    if not name:
+        raise InvalidName(
+            f"the folder {folder} has no name that a concept could have", hint="add --name NAME"
+        )
+    return name
