@@ -15,8 +15,9 @@ from torch import Tensor
 from prism_cli import paths
 from prism_cli.backbones import catalog
 from prism_cli.backbones.base import Backbone
+from prism_cli.errors import NameTaken
 from prism_cli.method.tokens import residual_room
-from prism_cli.registry.store import Registry
+from prism_cli.registry.store import Entry, Registry
 from prism_cli.runtime import peak_memory
 from prism_cli.services import checkpoint
 from prism_cli.services.concept_archive import pack_concept
@@ -63,7 +64,7 @@ def train(
     entry = replace(prepared.entry, recipe=prepared.settings.recipe)
     preview = draw_preview(run.backbone, trained.previews, entry, on_event)
     data = pack_concept(prepared, trained, run.created, run.backbone.lora_targets(), preview)
-    kept = Registry(paths.concepts_dir()).add(data, prepared.name, replace=request.force)
+    kept = _keep(data, prepared.name, replace=request.force)
     catalog.remember(prepared.entry)
     remember_folder(prepared.request.folder, [photo.sha256 for photo in prepared.intake.photos])
     checkpoint.discard(run.checkpoint_path)
@@ -82,6 +83,17 @@ def train(
         planned_memory=plan.device_bytes if plan else None,
         preview=preview,
     )
+
+
+def _keep(data: bytes, name: str, *, replace: bool) -> Entry:
+    """Put what was learned into the registry; where the name has been given away, say how."""
+    try:
+        return Registry(paths.concepts_dir()).add(data, name, replace)
+    except NameTaken as error:
+        raise NameTaken(
+            f"another concept has been called {name!r} while this one was learned",
+            hint=f"prism rename {name} NEW, then run the same command again: nothing is lost",
+        ) from error
 
 
 def learn(

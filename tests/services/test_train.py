@@ -255,6 +255,24 @@ class TestTheRegistry:
         assert "--force" in caught.value.hint
         assert data() == old
 
+    def test_a_name_that_is_taken_meanwhile_costs_no_training(self, learn, plain: Learned) -> None:
+        """The hint keeps what was learned: with the other one renamed, it is kept at once."""
+
+        def take(event: Event) -> None:
+            if isinstance(event, StageMoved) and event.stage == "preview":
+                Registry(paths.concepts_dir()).add(concept("zuzu"), "zuzu", replace=True)
+
+        with pytest.raises(NameTaken, match="while this one was learned") as caught:
+            learn(on_event=take)
+        assert caught.value.hint.startswith("prism rename zuzu NEW")
+        Registry(paths.concepts_dir()).rename("zuzu", "other")
+        events: list[Event] = []
+
+        learn(on_event=events.append)
+
+        assert data() == plain.data
+        assert any(isinstance(e, Note) and "going on" in e.text for e in events)
+
     def test_force_replaces_it(self, learn, old: bytes, plain: Learned) -> None:
         """--force trains under the same name, and nothing of the old concept stays."""
         learn(force=True)
