@@ -50,12 +50,18 @@ class FinetuneOptions:
     batch: int = _setting(4, 1, 1024)  # [OC] accumulates 4 samples
     lr: float = _setting(4e-4, 0.0, 1.0)  # [OC]
     rank: int = _setting(4, 1, 256)  # r = alpha [OC]
+    preservation: float = _setting(0.0, 0.0, 1000.0)  # weight of L_keep; 0: the paper's L_ft alone
     weight_decay: float = _setting(1e-2, 0.0, 1.0)  # AdamW's [OC]
     clip: float = _setting(1.0, 0.0, 1e6)  # norm of the gradient [OC]
     evaluate_every: int = _setting(10, 1, 10_000)
     evaluation_times: int = _setting(2, 1, 64)
     plateau_window: int = _setting(6, 2, 1000)
     plateau_ratio: float = _setting(0.01, 0.0, 1.0)
+
+    @property
+    def preserved(self) -> int:
+        """Samples of an update that show the model without the target, beside the batch."""
+        return -(-self.batch // 4) if self.preservation else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

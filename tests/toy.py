@@ -8,6 +8,7 @@ exactly target + residual_i, and that of the null prompt is zero.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -123,6 +124,15 @@ class ToyBackbone:
         A = nn.Parameter(torch.randn(rank, CELLS, generator=rng) / rank)
         self._factors = [A, nn.Parameter(torch.zeros(CELLS, rank))]
         return self._factors
+
+    @contextmanager
+    def without_lora(self) -> Iterator[None]:
+        """The map alone."""
+        factors, self._factors = self._factors, []
+        try:
+            yield
+        finally:
+            self._factors = factors
 
     def lora_state(self) -> dict[str, Tensor]:
         """The two factors."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -137,6 +138,10 @@ class Backbone(Protocol):
 
     def add_lora(self, rank: int, rng: Generator) -> list[nn.Parameter]:
         """Inject fresh fp32 factors with alpha = rank and return them, in a fixed order."""
+        ...
+
+    def without_lora(self) -> AbstractContextManager[None]:
+        """While open, the model predicts as if no factors had been injected."""
         ...
 
     def lora_state(self) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -320,6 +321,10 @@ class FluxBackbone:
         factors = lora.inject(self.transformer, rank, self.lora_targets(), rng)
         fitting.compile_blocks(self.transformer, self.runtime)
         return factors
+
+    def without_lora(self) -> AbstractContextManager[None]:
+        """See `Backbone.without_lora`."""
+        return lora.left_out(self.transformer)
 
     def lora_state(self) -> dict[str, Tensor]:
         """See `Backbone.lora_state`."""

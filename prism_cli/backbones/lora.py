@@ -7,7 +7,8 @@ misread.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -40,6 +41,16 @@ def inject(denoiser: Any, rank: int, targets: Sequence[str], rng: Generator) -> 
         parameter.data = start.to(parameter.device)
         factors.append(parameter)
     return factors
+
+
+@contextmanager
+def left_out(denoiser: Any) -> Iterator[None]:
+    """While open, the denoiser predicts as if nothing had been injected."""
+    denoiser.disable_adapters()
+    try:
+        yield
+    finally:
+        denoiser.enable_adapters()
 
 
 def extract(denoiser: Any, prefix: str = UNET) -> dict[str, Tensor]:

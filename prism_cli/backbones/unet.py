@@ -6,6 +6,7 @@ import inspect
 import json
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,10 @@ class UNetBackbone:
         factors = lora.inject(self.unet, rank, self.lora_targets(), rng)
         fitting.compile_blocks(self.unet, self.runtime)
         return factors
+
+    def without_lora(self) -> AbstractContextManager[None]:
+        """See `Backbone.without_lora`."""
+        return lora.left_out(self.unet)
 
     def lora_state(self) -> dict[str, Tensor]:
         """See `Backbone.lora_state`."""

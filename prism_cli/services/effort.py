@@ -24,7 +24,7 @@ def _training(footprint: Footprint, way: Way, work: Work) -> float:
     looks = tokens.steps / tokens.evaluate_every + tuning.steps / tuning.evaluate_every
     return forward * (
         tokens.steps * (_passes(way, work.pairs) * work.pairs + work.anchors)
-        + tuning.steps * _passes(way, tuning.batch) * tuning.batch
+        + tuning.steps * (_passes(way, work.tuned) * work.tuned + tuning.preserved)
         + looks * work.looked_at
     )
 

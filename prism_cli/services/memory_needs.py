@@ -63,6 +63,11 @@ class Work:
         pairs = tokens.evaluation_times * (2 if self.anchors else 1)
         return self.photos * max(pairs, tuning.evaluation_times)
 
+    @property
+    def tuned(self) -> int:
+        """Samples of an update of stage 2."""
+        return self.recipe.finetuning.batch + self.recipe.finetuning.preserved
+
     def drawn(self, footprint: Footprint) -> int:
         """Samples of a step of drawing."""
         return self.pictures * (footprint.passes if self.guided else 1)
@@ -70,7 +75,7 @@ class Work:
     def batch(self, footprint: Footprint) -> int:
         """The largest batch with gradients; the largest of all when only drawing."""
         if self.photos:
-            return max(self.pairs, self.recipe.finetuning.batch)
+            return max(self.pairs, self.tuned)
         return self.drawn(footprint)
 
 
@@ -139,7 +144,7 @@ def _training(footprint: Footprint, machine: Machine, work: Work, way: Way) -> d
         + OPTIMIZER * rows,
         "lora": denoiser
         + vae
-        + max(_descent(tuned, work.recipe.finetuning.batch, way), looking)
+        + max(_descent(tuned, work.tuned, way), looking)
         + OPTIMIZER * tuned.trainable,
     }
 

@@ -164,8 +164,9 @@ class TrainingRun:
                 },
             )
 
+        kept = self.recipe.finetuning.preservation
         steps = (
-            (s.step, {"loss": s.loss})
+            (s.step, {"loss": s.rec} | ({"keep": s.keep} if kept else {}))
             for s in finetune(self.backbone, self.z_0, conditions, state, self.recipe.finetuning)
         )
         return {LORA: self._drive(LORA, state, self.recipe.finetuning.steps, steps, snapshot)}

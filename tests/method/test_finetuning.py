@@ -14,7 +14,7 @@ from prism_cli.method.finetuning import (
     Finetuning,
     encode_conditions,
     finetune,
-    finetune_loss,
+    finetune_losses,
 )
 from prism_cli.method.tokens import ConceptTokens, init_tokens
 from prism_cli.settings import FinetuneOptions
@@ -112,7 +112,7 @@ def test_a_sample_is_reconstructed_under_its_own_condition() -> None:
     z_0, tokens = photos(), tokens_of(toy(), "red", "dog", "box")
     draw = draw_batch(backbone, z_0, batch=2, negatives=0, rng=seeded(4))
 
-    loss = finetune_loss(backbone, z_0, draw, encode_conditions(backbone, tokens))
+    losses = finetune_losses(backbone, z_0, draw, encode_conditions(backbone, tokens))
 
     (call,) = calls
     level = backbone.noise_level(draw.t)
@@ -122,7 +122,56 @@ def test_a_sample_is_reconstructed_under_its_own_condition() -> None:
     alpha, sigma = (part[:, None, None, None] for part in level)
     v = alpha * draw.eps - sigma * z_0[draw.i, 0]
     predicted = torch.stack(sums).detach().view(-1, *SHAPE)
-    torch.testing.assert_close(loss, (predicted - v).square().mean((1, 2, 3)))
+    torch.testing.assert_close(losses.rec, (predicted - v).square().mean((1, 2, 3)))
+    assert losses.keep.shape == (0,) and losses.objective(9.0) == losses.rec.mean()
+
+
+def test_without_the_target_the_model_is_held_to_what_it_was() -> None:
+    """L_keep: the first samples as they are, under their residual alone, with and without LoRA."""
+    backbone, calls = recording(toy((0.8, 0.2)))
+    _, up = backbone.add_lora(2, seeded(2))
+    z_0, tokens = photos(), tokens_of(toy(), "red", "dog", "box")
+    conditions = encode_conditions(backbone, tokens)
+    draw = draw_batch(backbone, z_0, batch=3, negatives=0, rng=seeded(4))
+
+    same = finetune_losses(backbone, z_0, draw, conditions, preserved=2)
+    with torch.no_grad():
+        up.fill_(0.1)
+    moved = finetune_losses(backbone, z_0, draw, conditions, preserved=2)
+
+    learned, before = calls[-2:]
+    assert (learned.with_gradient, before.with_gradient) == (True, False)
+    assert torch.equal(learned.z_t[3:], learned.z_t[:2]) and torch.equal(
+        before.z_t, learned.z_t[:2]
+    )
+    assert torch.equal(learned.t[3:], draw.t[:2]) and torch.equal(before.t, draw.t[:2])
+    alone = torch.stack([tokens.residuals[i][ENCODER].sum(0) for i in draw.i.tolist()[:2]])
+    for call in (learned.cond.tensors["sum"][3:], before.cond.tensors["sum"]):
+        torch.testing.assert_close(call, alone.detach())
+    assert torch.equal(same.keep, torch.zeros(2))
+    difference = learned.z_t[:2].flatten(1) @ backbone.lora_state()["unet.denoiser.lora_A.weight"].T
+    expected = (difference.sum(1, keepdim=True) * 0.1).square().squeeze(1)
+    torch.testing.assert_close(moved.keep, expected)
+    torch.testing.assert_close(moved.objective(0.5), moved.rec.mean() + 0.5 * expected.mean())
+
+
+def test_preservation_holds_the_base_where_the_target_is_not() -> None:
+    """Mini's UNet, trained with and without: what it draws of a residual alone moves less."""
+    z_0 = torch.randn(2, 1, 8, 16, 16, generator=seeded(3))
+    z_t, t = torch.randn(2, 8, 16, 16, generator=seeded(0)), torch.tensor([300, 700])
+    moved = []
+    for preservation in (0.0, 10.0):
+        base = fresh_mini()
+        tokens = tokens_of(base, "a red dog", "a cat")
+        alone = encode_conditions(base, tokens).take([2, 3])
+        before = base.predict(z_t, t, alone).detach()
+        run(base, z_0, tokens, replace(OPTIONS, steps=6, preservation=preservation))
+        after = base.predict(z_t, t, alone).detach()
+        with torch.no_grad(), base.without_lora():
+            torch.testing.assert_close(base.predict(z_t, t, alone), before)
+        moved.append((after - before).square().mean().item())
+
+    assert 0 < moved[1] < 0.7 * moved[0]
 
 
 def test_conditions_are_encoded_once() -> None:
