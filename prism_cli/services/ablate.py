@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from prism_cli import evaluation_prompts
+from prism_cli import __version__, evaluation_prompts
 from prism_cli.backbones.base import SamplingPlan
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.errors import OptionRefused
@@ -209,6 +209,8 @@ def _warn(on_event: OnEvent, event: Event) -> None:
 def _protocol(request: AblateRequest, prepared: Prepared, prompts: PromptList) -> str:
     """A digest of what decides the cells of one concept, whatever other folders there are."""
     facts = {
+        "prism": __version__,
+        "machine": prepared.machine,
         "base": prepared.entry.revision,
         "template": prepared.template,
         "recipe": {

@@ -80,7 +80,7 @@ class Prepared:
             "template": self.template,
             "crop": [self.request.crop, self.request.crops],
             "seed": self.request.seed,
-            "machine": self._machine(),
+            "machine": self.machine,
             "prism": __version__,
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -98,7 +98,8 @@ class Prepared:
         digest = hashlib.sha256(json.dumps(facts).encode()).digest()
         return int.from_bytes(digest[:7])  # what a generator takes on every platform
 
-    def _machine(self) -> list[str]:
+    @property
+    def machine(self) -> list[str]:
         """What of the machine decides a result: not where a part waits, nor what is kept."""
         runtime = self.runtime
         deciding = (

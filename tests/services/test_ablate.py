@@ -51,7 +51,9 @@ def request_() -> AblateRequest:
     )
 
 
-def test_it_goes_on_where_it_was_stopped(request_: AblateRequest) -> None:
+def test_it_goes_on_where_it_was_stopped(
+    request_: AblateRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A finished cell is never done again; the table is the mean over concepts; nothing is kept."""
 
     def stop(event: Event) -> None:
@@ -88,6 +90,8 @@ def test_it_goes_on_where_it_was_stopped(request_: AblateRequest) -> None:
     assert ablate(request_) == found  # and no cell is left to do
     other = replace(request_, count=2)
     assert len(plan_ablation(other).missing) == 2  # another protocol's rows do not count
+    monkeypatch.setattr("prism_cli.services.ablate.__version__", "99.0")
+    assert len(plan_ablation(request_).missing) == 2  # nor do another version's
 
 
 def test_another_folder_redoes_no_cell(request_: AblateRequest) -> None:
