@@ -25,7 +25,7 @@ lint: .venv/ready
 
 test: .venv/ready
 	@echo "-- tests"
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 
 golden: .venv/ready
 	$(BIN)/python -m pytest tests/cli --update-golden
