@@ -33,6 +33,7 @@ over concepts, of presence over pairs.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -111,12 +112,20 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--train-steps", type=int, help="of each stage; else the recipe's")
     parser.add_argument("--draw-steps", type=int, help="else the recipe's")
     parser.add_argument(
+        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of every training"
+    )
+    parser.add_argument(
         "--in-style",
         default=in_style_on("mini"),
         help="how a thing, {}, is asked for in a style, *",
     )
     add_part(parser)
     return parser.parse_args()
+
+
+def changes(args: argparse.Namespace) -> dict[str, Any]:
+    """What `--set` says, by setting."""
+    return {name: json.loads(value) for name, value in (text.split("=", 1) for text in args.set)}
 
 
 class Bench:
@@ -163,8 +172,9 @@ class Bench:
         if name in Registry(paths.concepts_dir()).names():
             return {"seconds": 0.0}
         folder = self.photos(name, concept)
-        steps = self.args.train_steps
-        flags = {} if steps is None else {"tokens.steps": steps, "finetuning.steps": steps}
+        steps, flags = self.args.train_steps, changes(self.args)
+        if steps is not None:
+            flags |= {"tokens.steps": steps, "finetuning.steps": steps}
         kind = "style" if concept.kind == "style" else "subject"
         request = TrainRequest(
             folder=folder, name=name, kind=kind, base="mini", keep_similar=True, flags=flags
@@ -619,6 +629,8 @@ def main() -> None:
     entry = catalog.resolve("mini")
     settings |= {"base": entry.revision, "recipe": entry.recipe.flat(), "style": args.in_style}
     settings["style recipe"] = entry.recipe_of("style").flat()
+    if args.set:
+        settings["set"] = changes(args)
     results, bench = Results(args.out, settings), Bench(args)
     beside, styled = pairs_of(bench)
     moved = list(bench.subjects)[: args.moved]
