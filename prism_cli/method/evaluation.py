@@ -32,10 +32,15 @@ def likeness(pictures: Tensor, references: Tensor) -> float:
 
 def likeness_among(pictures: Tensor) -> float | None:
     """The mean cosine over all pairs of different pictures (n, d); None for fewer than two."""
-    n = len(pictures)
-    if n < 2:
-        return None
-    every = cosines(pictures, pictures)
+    return likeness_apart(pictures, pictures) if len(pictures) > 1 else None
+
+
+def likeness_apart(pictures: Tensor, others: Tensor) -> float:
+    """The mean cosine over all pairs (n, d) and (n, d) but those of one place, n at least 2.
+
+    Of pictures that were drawn from the same n seeds: what one noise makes alike does not count.
+    """
+    n, every = len(pictures), cosines(pictures, others)
     return ((every.sum() - every.trace()) / (n * (n - 1))).item()
 
 

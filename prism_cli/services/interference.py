@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from prism_cli.method.composition import Factors, Lora
+from prism_cli.method.evaluation import likeness_apart
 from prism_cli.method.interference import (
     LayerInterference,
     layer_interference,
@@ -20,7 +21,7 @@ from prism_cli.method.interference import (
 from prism_cli.registry import strict_json
 from prism_cli.reports.model import Interference, InterferingLayer, InterferingPair, KeptLikeness
 from prism_cli.services.parts import Part
-from prism_cli.services.recognition import PracticeJudge, agreement, likeness_apart, own_likeness
+from prism_cli.services.recognition import PracticeJudge, agreement, own_likeness
 
 INTERFERENCE = "compose.interference"  # among an archive's metrics
 LOST = 0.1

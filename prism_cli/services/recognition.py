@@ -18,7 +18,7 @@ from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.backbones.loading import loading
 from prism_cli.encoders.clip import ClipEncoder
 from prism_cli.encoders.scorer import SIDE, Scorer, half, pixels
-from prism_cli.method.evaluation import cosines, likeness, likeness_among
+from prism_cli.method.evaluation import likeness, likeness_among
 from prism_cli.services.encoder_files import CLIP, encoder_folder, missing_encoders
 
 NO_JUDGE = (
@@ -126,13 +126,6 @@ def own_likeness(designs: Tensor) -> float:
     """Mean cosine of designs (n, d) with each other, none with itself; 1 of a single one."""
     among = likeness_among(designs)
     return 1.0 if among is None else among
-
-
-def likeness_apart(designs: Tensor, others: Tensor) -> float:
-    """Mean cosine of designs (n, d) with others drawn from the same seeds, none with its own's."""
-    n = len(designs)
-    every = cosines(designs, others)
-    return ((every.sum() - every.trace()) / (n * (n - 1))).item() if n > 1 else every.item()
 
 
 def agreement(some: Tensor, others: Tensor) -> float:
