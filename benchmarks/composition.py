@@ -33,7 +33,6 @@ over concepts, of presence over pairs.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,7 +52,7 @@ from torch import Tensor
 from benchmarks.hands import Hands
 from benchmarks.interval import with_interval
 from benchmarks.peers.concepts import STYLE_SETS, WORN, Concept, concepts, shows
-from benchmarks.results import Finding, Results, add_part
+from benchmarks.results import Finding, Results, add_part, add_settings, settings_of
 from mini.vocabulary import STYLES
 from mini.world import Ground, Picture, Thing, World, article
 from prism_cli import paths
@@ -111,9 +110,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pictures", type=int, default=8, help="drawn of each prompt")
     parser.add_argument("--train-steps", type=int, help="of each stage; else the recipe's")
     parser.add_argument("--draw-steps", type=int, help="else the recipe's")
-    parser.add_argument(
-        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of every training"
-    )
+    add_settings(parser)
     parser.add_argument(
         "--in-style",
         default=in_style_on("mini"),
@@ -121,11 +118,6 @@ def arguments() -> argparse.Namespace:
     )
     add_part(parser)
     return parser.parse_args()
-
-
-def changes(args: argparse.Namespace) -> dict[str, Any]:
-    """What `--set` says, by setting."""
-    return {name: json.loads(value) for name, value in (text.split("=", 1) for text in args.set)}
 
 
 class Bench:
@@ -172,7 +164,7 @@ class Bench:
         if name in Registry(paths.concepts_dir()).names():
             return {"seconds": 0.0}
         folder = self.photos(name, concept)
-        steps, flags = self.args.train_steps, changes(self.args)
+        steps, flags = self.args.train_steps, settings_of(self.args)
         if steps is not None:
             flags |= {"tokens.steps": steps, "finetuning.steps": steps}
         kind = "style" if concept.kind == "style" else "subject"
@@ -630,7 +622,7 @@ def main() -> None:
     settings |= {"base": entry.revision, "recipe": entry.recipe.flat(), "style": args.in_style}
     settings["style recipe"] = entry.recipe_of("style").flat()
     if args.set:
-        settings["set"] = changes(args)
+        settings["set"] = settings_of(args)
     results, bench = Results(args.out, settings), Bench(args)
     beside, styled = pairs_of(bench)
     moved = list(bench.subjects)[: args.moved]

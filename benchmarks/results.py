@@ -59,6 +59,18 @@ def add_part(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """The option that changes the recipe."""
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the recipe"
+    )
+
+
+def settings_of(args: argparse.Namespace) -> dict[str, Any]:
+    """What `--set` says, by setting."""
+    return {name: json.loads(value) for name, value in (text.split("=", 1) for text in args.set)}
+
+
 def part_of(every: Sequence[Part], part: str) -> Sequence[Part]:
     """Those that ``"K/N"`` names: each N-th from the K-th on."""
     k, n = (int(number) for number in part.split("/"))

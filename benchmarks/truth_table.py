@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import copy
 import hashlib
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,7 +38,7 @@ from benchmarks.peers.budget import Updates
 from benchmarks.peers.concepts import Asked, Concept, concepts
 from benchmarks.peers.judging import Judge
 from benchmarks.peers.learners import BARE, COSTS, LEARNERS, NAMED, OWN, Learned, Lesson
-from benchmarks.results import WHOLE, Finding, Results, add_part
+from benchmarks.results import WHOLE, Finding, Results, add_part, add_settings, settings_of
 from mini import training
 from mini.imagenet import efficientnet
 from mini.world import World
@@ -303,9 +302,7 @@ def arguments() -> argparse.Namespace:
         metavar="TEXT",
         help="how a style is asked for: the thing, {}, and the style, *",
     )
-    parser.add_argument(
-        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the recipe"
-    )
+    add_settings(parser)
     parser.add_argument("--only", nargs="+", choices=names, default=whole, help="learners")
     add_part(parser)
     return parser.parse_args()
@@ -317,12 +314,11 @@ def main() -> None:
     transformers.logging.disable_progress_bar()
     entry = catalog.resolve(args.base)
     eyes = args.scorer or catalog.resolve("mini").folder / "scorer"
-    changes = {k: json.loads(v) for k, v in (change.split("=", 1) for change in args.set)}
     bench = Bench.load(
         entry,
         args.artwork,
         eyes=eyes,
-        changes=changes,
+        changes=settings_of(args),
         images=args.images,
         drawing_steps=args.drawing_steps,
     )
