@@ -25,6 +25,7 @@ from prism_cli.cli.options import (
 from prism_cli.cli.planning import look_ahead
 from prism_cli.cli.progress import progress
 from prism_cli.errors import Interrupted
+from prism_cli.placeholders import MOST_WEIGHT
 
 
 class DrawingMethod(StrEnum):
@@ -66,7 +67,11 @@ def gen_command(
     ] = None,
     scale: Annotated[
         float | None,
-        typer.Option(min=-10, max=10, help="LoRA weight, where the prompt gives none; else 1."),
+        typer.Option(
+            min=-MOST_WEIGHT,
+            max=MOST_WEIGHT,
+            help="LoRA weight, where the prompt gives none; else 1.",
+        ),
     ] = None,
     method: Annotated[
         DrawingMethod | None,

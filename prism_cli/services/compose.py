@@ -18,6 +18,7 @@ from prism_cli.errors import NameTaken, OptionRefused, PromptRefused
 from prism_cli.method import composition
 from prism_cli.method.composition import Lora, factorized, rank_of, state_of, weighted_sum
 from prism_cli.names import check_name
+from prism_cli.placeholders import MOST_WEIGHT
 from prism_cli.registry.archive import Archive, pack
 from prism_cli.registry.container import PREVIEW
 from prism_cli.registry.manifest import COMPOSITION, LoraSpec, Manifest, OptionValue, Parent
@@ -168,8 +169,8 @@ def _checked(request: ComposeRequest) -> dict[str, float]:
         problem = f"{again!r} is named twice"
     elif len(weights) != len(names):
         problem = f"there are {len(weights)} weights for {len(names)} concepts"
-    elif not all(-10 <= weight <= 10 for weight in weights):
-        problem = "a weight is between -10 and 10"
+    elif not all(abs(weight) <= MOST_WEIGHT for weight in weights):
+        problem = f"a weight is between -{MOST_WEIGHT} and {MOST_WEIGHT}"
     elif request.rank is not None and not 1 <= request.rank <= 4096:
         problem = f"--rank must be between 1 and 4096, not {request.rank}"
     elif request.method == PER_TOKEN and request.rank is not None:

@@ -23,6 +23,7 @@ from prism_cli.files import write_whole
 from prism_cli.method.composition import Factors, factors_of, state_of
 from prism_cli.method.conditions import target_slot, with_concept
 from prism_cli.names import check_name
+from prism_cli.placeholders import MOST_WEIGHT
 from prism_cli.registry.archive import Archive, pack
 from prism_cli.registry.container import PREVIEW
 from prism_cli.registry.manifest import Manifest
@@ -221,8 +222,9 @@ def _check(request: TransferRequest, manifest: Manifest) -> None:
         problem, hint = f"{request.name!r} has no LoRA to keep at a weight", "leave out --keep"
     elif not request.nouns or not request.weights:
         problem, hint = "there is nothing to draw", "name a noun, as in: prism transfer mybook box"
-    elif not all(-10 <= weight <= 10 for weight in request.weights):
-        problem, hint = "a weight is between -10 and 10", "for example --weights 0.4,0.7,1"
+    elif not all(abs(weight) <= MOST_WEIGHT for weight in request.weights):
+        problem = f"a weight is between -{MOST_WEIGHT} and {MOST_WEIGHT}"
+        hint = "for example --weights 0.4,0.7,1"
     elif request.count < 1 or pictures > _MOST:
         problem = f"that would be {pictures} pictures"
         hint = f"draw between 1 and {_MOST} with --count, fewer nouns or weights"
