@@ -10,6 +10,8 @@ from typing import Any
 from prism_cli.errors import OptionRefused
 from prism_cli.names import nearest
 
+CROPS = 4  # of each photo, where they are random and nobody says how many
+
 
 def _setting(default: Any, low: float, high: float) -> Any:
     return field(default=default, metadata={"limits": (low, high)})

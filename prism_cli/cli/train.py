@@ -24,9 +24,8 @@ from prism_cli.cli.options import (
 from prism_cli.cli.planning import look_ahead
 from prism_cli.cli.progress import progress
 from prism_cli.errors import Interrupted, OptionRefused
-from prism_cli.settings import Recipe, limits, resolve
+from prism_cli.settings import CROPS, Recipe, limits, resolve
 
-_CROPS = 4  # of each photo, when random
 _METHOD = "Method (else what the --config file says, else the base's default)"
 
 
@@ -66,7 +65,7 @@ def train_command(
     ] = Crop.CENTER,
     crops: Annotated[
         int | None,
-        typer.Option(min=1, max=64, help="Of each photo, with --crop random; else 4."),
+        typer.Option(min=1, max=64, help=f"Of each photo, with --crop random; else {CROPS}."),
     ] = None,
     keep_similar: Annotated[
         bool, typer.Option("--keep-similar", help="Use photos that are nearly the same too.")
@@ -173,7 +172,7 @@ def train_command(
         kind=kind,
         seed=seed,
         crop="random" if crop is Crop.RANDOM else "center",
-        crops=crops or _CROPS,
+        crops=crops or CROPS,
         keep_similar=keep_similar,
         hold_out=hold_out,
         force=force,

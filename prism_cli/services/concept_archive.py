@@ -18,6 +18,7 @@ from prism_cli.method.tokens import ConceptTokens
 from prism_cli.registry.archive import Archive, pack
 from prism_cli.registry.container import PREVIEW
 from prism_cli.registry.manifest import BaseRef, LoraSpec, Manifest, OptionValue, PhotoRecord
+from prism_cli.settings import CROPS
 
 if TYPE_CHECKING:  # drawing unpacks concepts, and need not load what reads photos
     from prism_cli.services.prepare import Prepared
@@ -159,7 +160,7 @@ def _options(prepared: Prepared) -> dict[str, OptionValue]:
     outside = {
         "class": (request.class_word, None),
         "crop": (request.crop, "center"),
-        "crops": (request.crops, 4),
+        "crops": (request.crops, CROPS),
         "keep_similar": (request.keep_similar, False),
         "hold_out": (request.hold_out, 0),
     }

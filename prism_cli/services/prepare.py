@@ -22,7 +22,7 @@ from prism_cli.services.early import free_name
 from prism_cli.services.events import Note, OnEvent, PhotoNote, ignore
 from prism_cli.services.introductions import compiling, introduce
 from prism_cli.services.photos import Intake, take_in
-from prism_cli.settings import Resolved, resolve
+from prism_cli.settings import CROPS, Resolved, resolve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class TrainRequest:
     kind: str = "subject"  # one of registry.manifest.LEARNED_KINDS
     seed: int = 0
     crop: Literal["center", "random"] = "center"
-    crops: int = 4  # views of each photo when the crop is random
+    crops: int = CROPS  # views of each photo when the crop is random
     keep_similar: bool = False
     hold_out: int = 0  # photos, the last of the folder
     force: bool = False
