@@ -94,7 +94,8 @@ def learn(beta: float, seed: int, photos: Tensor, captions: list[str]) -> tuple[
         gap = token_losses(backbone, z_0, fixed, tokens, backbone.encode_text([NULL], {})).excl
     tuning = replace(MINI_RECIPE.finetuning, plateau_ratio=0.0)
     state = Finetuning.start(backbone, tuning, generator(seed + 1))
-    for _ in finetune(backbone, z_0, encode_conditions(backbone, tokens), state, tuning):
+    conditions = encode_conditions(backbone, tokens, preserved=tuning.preserved)
+    for _ in finetune(backbone, z_0, conditions, state, tuning):
         pass
     prompts: list[Prompt] = [("a ", Slot("zuzu"), f" {place}") for _, place in UNSEEN]
     unseen = loss_on(backbone, unseen_pictures(), prompts, tokens.rows())

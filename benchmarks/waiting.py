@@ -52,7 +52,7 @@ def timed() -> tuple[float, float]:
     first = _per_step(stage_1)
     tuning = replace(entry.recipe.finetuning, **never)
     lora = Finetuning.start(backbone, tuning, generator(1))
-    conditions = encode_conditions(backbone, tokens)
+    conditions = encode_conditions(backbone, tokens, preserved=tuning.preserved)
     return first, _per_step(finetune(backbone, z_0, conditions, lora, tuning))
 
 

@@ -181,7 +181,7 @@ def prism(
         pass
     if updates.lora:
         tuning = replace(recipe.finetuning, **UNWATCHED)
-        conditions = encode_conditions(backbone, tokens)
+        conditions = encode_conditions(backbone, tokens, preserved=tuning.preserved)
         lora = Finetuning.start(backbone, tuning, generator(seed + 1))
         for _ in islice(finetune(backbone, lesson.z_0, conditions, lora, tuning), updates.lora):
             pass

@@ -58,14 +58,18 @@ class FinetuneLosses:
         return self.rec.mean() + (preservation * self.keep.mean() if len(self.keep) else 0)
 
 
-def encode_conditions(backbone: Backbone, tokens: ConceptTokens) -> Conditioning:
-    """Gamma(c^(i)) of all N photos, then Gamma(residual i) of all: lines 1 and 7.
+def encode_conditions(
+    backbone: Backbone, tokens: ConceptTokens, *, preserved: int = 0
+) -> Conditioning:
+    """Gamma(c^(i)) for every photo, once: lines 1 and 7, the tokens being fixed.
 
-    Once, the tokens being fixed.
+    preserved: as in `finetune_losses`; where there are any, Gamma(residual i) of every photo
+    follows.
     """
     photos = range(len(tokens.residuals))
     prompts = [tokens.together(i) for i in photos]
-    prompts += [residual_only(tokens.concept, i) for i in photos]
+    if preserved:
+        prompts += [residual_only(tokens.concept, i) for i in photos]
     with torch.no_grad():
         return backbone.encode_text(prompts, tokens.rows())
 
@@ -80,7 +84,7 @@ def finetune(
     """Run Algorithm 2 from `state`, in place; the caller may stop between any two steps.
 
     Ends as `optimize_tokens` does.
-    z_0: (N, V, c, h, w). conditions: from `encode_conditions`.
+    z_0: (N, V, c, h, w). conditions: from `encode_conditions`, with `options.preserved`.
     """
     fixed = evaluation_draw(
         backbone,

@@ -97,7 +97,9 @@ class TrainingRun:
         first = TokenTraining.start(tokens, self.recipe.tokens, rng)
         outcomes = self._optimize_tokens(first, saved)
         final = first.tokens.detached()
-        conditions = encode_conditions(self.backbone, first.tokens)
+        conditions = encode_conditions(
+            self.backbone, first.tokens, preserved=self.recipe.finetuning.preserved
+        )
         previews = self.backbone.encode_text(self.previews, final.rows())
         self.backbone.release_text_encoders()
         lora: dict[str, Tensor] = {}

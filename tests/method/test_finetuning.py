@@ -38,7 +38,7 @@ def run(
     backbone: Backbone, z_0: Tensor, tokens: ConceptTokens, options: FinetuneOptions
 ) -> Finetuning:
     state = Finetuning.start(backbone, options, seeded(1))
-    conditions = encode_conditions(backbone, tokens)
+    conditions = encode_conditions(backbone, tokens, preserved=options.preserved)
     list(finetune(backbone, z_0, conditions, state, options))
     return state
 
@@ -131,7 +131,7 @@ def test_without_the_target_the_model_is_held_to_what_it_was() -> None:
     backbone, calls = recording(toy((0.8, 0.2)))
     _, up = backbone.add_lora(2, seeded(2))
     z_0, tokens = photos(), tokens_of(toy(), "red", "dog", "box")
-    conditions = encode_conditions(backbone, tokens)
+    conditions = encode_conditions(backbone, tokens, preserved=2)
     draw = draw_batch(backbone, z_0, batch=3, negatives=0, rng=seeded(4))
 
     same = finetune_losses(backbone, z_0, draw, conditions, preserved=2)
@@ -163,7 +163,7 @@ def test_preservation_holds_the_base_where_the_target_is_not() -> None:
     for preservation in (0.0, 10.0):
         base = fresh_mini()
         tokens = tokens_of(base, "a red dog", "a cat")
-        alone = encode_conditions(base, tokens).take([2, 3])
+        alone = encode_conditions(base, tokens, preserved=1).take([2, 3])
         before = base.predict(z_t, t, alone).detach()
         run(base, z_0, tokens, replace(OPTIONS, steps=6, preservation=preservation))
         after = base.predict(z_t, t, alone).detach()
