@@ -46,7 +46,16 @@ class BaseNotFound(NotFound):
 
 
 class BaseNotDownloaded(BaseNotFound):
-    """A base of the Hub that is not on this machine, or not whole."""
+    """A base of the Hub that is not on this machine, or not whole.
+
+    trained: the repository and the commit, where concepts that were trained on them want it.
+    """
+
+    def __init__(
+        self, message: str, hint: str = "", *, trained: tuple[str, str] | None = None
+    ) -> None:
+        super().__init__(message, hint)
+        self.trained = trained
 
 
 class EncoderNotDownloaded(NotFound):

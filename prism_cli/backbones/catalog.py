@@ -101,7 +101,7 @@ def resolve_pulled(repository: str, called: str) -> BaseEntry:
         raise BaseNotDownloaded(
             f"the base {called} is not on this machine", hint=f"get it: prism bases pull {called}"
         )
-    return _downloaded(repository, commit, f"prism bases pull {called}")
+    return _downloaded(repository, commit, f"get it: prism bases pull {called}")
 
 
 def resolve_trained(base_id: str, revision: str) -> BaseEntry:
@@ -113,7 +113,8 @@ def resolve_trained(base_id: str, revision: str) -> BaseEntry:
         return resolve("mini")
     # Both come from an archive, and must not name another file.
     if hub_cache.is_repository(base_id) and hub_cache.is_commit(revision):
-        return _downloaded(base_id, revision, f"prism bases pull {base_id} --revision {revision}")
+        hint = f"get it: prism bases pull {base_id} --revision {revision}, or add --yes"
+        return _downloaded(base_id, revision, hint, trained=(base_id, revision))
     if _LOCAL_REVISION.fullmatch(revision):
         folder = _read_note(_note(revision))
         if folder is not None and folder.is_dir():
@@ -223,8 +224,10 @@ def _local(base: str) -> Path | None:
     return folder.resolve() if base not in NAMED and folder.is_dir() else None
 
 
-def _downloaded(repository: str, commit: str, command: str) -> BaseEntry:
-    """The base that the cache holds at a commit; BaseNotDownloaded says that `command` gets it."""
+def _downloaded(
+    repository: str, commit: str, hint: str, trained: tuple[str, str] | None = None
+) -> BaseEntry:
+    """The base that the cache holds at a commit; else BaseNotDownloaded, with the hint."""
     folder, called = hub_cache.snapshot(repository, commit), NAMES.get(repository, repository)
     found = described(folder)
     if found is None and (folder / hub_cache.INDEX).is_file():
@@ -234,7 +237,8 @@ def _downloaded(repository: str, commit: str, command: str) -> BaseEntry:
         raise BaseNotDownloaded(
             f"the base {called} at revision {commit[:12]} is not on this machine"
             + (f": there is no {missing}" if missing else ""),
-            hint=f"get it: {command}",
+            hint=hint,
+            trained=trained,
         )
     return _entry(repository, folder, commit)
 

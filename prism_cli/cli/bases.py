@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -12,10 +13,13 @@ from prism_cli.cli import listing, render
 from prism_cli.cli.main import app
 from prism_cli.cli.options import JsonFlag, QuietFlag, complete_base
 from prism_cli.cli.progress import progress
-from prism_cli.errors import Interrupted
+from prism_cli.errors import BaseNotDownloaded, Interrupted
 
 if TYPE_CHECKING:
+    from prism_cli.services.bases import Offer
     from prism_cli.services.downloads import Pulled
+
+Done = TypeVar("Done")
 
 
 class Quantize(StrEnum):
@@ -80,23 +84,48 @@ def make_sure_of(base: str | None, yes: bool) -> None:
     """
     from prism_cli.services.bases import offer_for
 
-    offer = offer_for(base)
-    if offer is None:
-        return
+    if (offer := offer_for(base)) is not None:
+        _take(offer, yes)
+
+
+def with_base_of_concept(work: Callable[[], Done], yes: bool) -> Done:
+    """What `work` returns; where it lacks the base of its concepts, after downloading that.
+
+    At the revision that they were trained on, which does not become the one that is used from now
+    on. Asked for as in `make_sure_of`. work: must look for the base before it writes anything.
+    """
+    from prism_cli.services.bases import offer_after
+
+    try:
+        return work()
+    except BaseNotDownloaded as refusal:
+        if (offer := offer_after(refusal)) is None:
+            raise
+    _take(offer, yes)
+    return work()
+
+
+def _take(offer: Offer, yes: bool) -> None:
     if offer.note is not None:
         with progress() as on_event:
             on_event(offer.note)
     if not yes and not sys.stdin.isatty():
         raise offer.refusal
     size = f" ({render.size(offer.size)})" if offer.size else ""
-    if not render.confirmed(f"{offer.base} is not on this machine. Download it{size}?", yes):
+    at = f" at revision {offer.revision[:12]}" if offer.revision else ""
+    if not render.confirmed(f"{offer.base}{at} is not on this machine. Download it{size}?", yes):
         render.hint("nothing was downloaded")
         raise typer.Exit(1)
-    _pull(offer.base, None, None, warn=offer.note is None)
+    _pull(offer.base, offer.revision, None, warn=offer.note is None, pin=offer.revision is None)
 
 
 def _pull(
-    base: str, revision: str | None, quantize: Quantize | None, *, warn: bool = True
+    base: str,
+    revision: str | None,
+    quantize: Quantize | None,
+    *,
+    warn: bool = True,
+    pin: bool = True,
 ) -> Pulled:
     try:
         with progress() as on_event:
@@ -106,7 +135,7 @@ def _pull(
                 return pull_quantized(base, revision, quantize.value, on_event)
             from prism_cli.services.downloads import pull
 
-            return pull(base, revision, on_event, warn=warn)
+            return pull(base, revision, on_event, warn=warn, pin=pin)
     except KeyboardInterrupt:
         raise Interrupted(
             "the download was stopped",

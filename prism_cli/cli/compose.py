@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from prism_cli.cli import composed, render
+from prism_cli.cli.bases import with_base_of_concept
 from prism_cli.cli.main import app
 from prism_cli.cli.options import (
     ForceFlag,
     JsonFlag,
     QuietFlag,
+    YesDownloadFlag,
     complete_concept,
     numbers,
 )
@@ -74,6 +76,7 @@ def compose_command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Report how they interfere, and write nothing.")
     ] = False,
+    yes: YesDownloadFlag = False,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
@@ -83,7 +86,7 @@ def compose_command(
     two LoRAs clash. A prompt that names several concepts composes them on the fly.
     """
     render.use(json=json, quiet=quiet)
-    from prism_cli.services.compose import ComposeRequest, compose
+    from prism_cli.services.compose import ComposeRequest, ComposeResult, compose
 
     request = ComposeRequest(
         names=tuple(names),
@@ -99,9 +102,13 @@ def compose_command(
         force=force,
         dry_run=dry_run,
     )
-    try:
+
+    def merge() -> ComposeResult:
         with progress() as on_event:
-            result = compose(request, on_event)
+            return compose(request, on_event)
+
+    try:
+        result = with_base_of_concept(merge, yes)
     except KeyboardInterrupt:
         raise Interrupted("the composition was stopped", hint="nothing was written") from None
     composed.composition(result)

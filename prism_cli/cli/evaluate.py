@@ -11,7 +11,7 @@ import typer
 
 from prism_cli import paths
 from prism_cli.cli import measured, render
-from prism_cli.cli.bases import make_sure_of
+from prism_cli.cli.bases import make_sure_of, with_base_of_concept
 from prism_cli.cli.main import app
 from prism_cli.cli.options import (
     BaseOption,
@@ -121,7 +121,7 @@ def eval_command(
     if not dry_run:
         make_sure_of(base, yes)  # before torch is imported, which takes seconds
         make_sure_of_encoders(name, yes)
-    from prism_cli.services.evaluate import EvalRequest, evaluate, prepare_evaluation
+    from prism_cli.services.evaluate import EvalRequest, EvalResult, evaluate, prepare_evaluation
     from prism_cli.services.rehearsal import rehearse_shots
 
     request = EvalRequest(
@@ -138,12 +138,17 @@ def eval_command(
         judge=judge and judge.value,
         judge_model=judge_model,
     )
-    try:
+
+    def measure() -> EvalResult:
         with progress() as on_event:
-            if dry_run:
+            return evaluate(request, on_event)
+
+    try:
+        if dry_run:
+            with progress() as on_event:
                 plan = prepare_evaluation(request, on_event)
-            else:
-                found = evaluate(request, on_event)
+        else:
+            found = with_base_of_concept(measure, yes)
     except KeyboardInterrupt:
         raise Interrupted(
             "the evaluation was stopped",

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from prism_cli.cli import render
-from prism_cli.cli.bases import make_sure_of
+from prism_cli.cli.bases import make_sure_of, with_base_of_concept
 from prism_cli.cli.main import app
 from prism_cli.cli.options import (
     BaseOption,
@@ -112,7 +112,7 @@ def gen_command(
         ahead = look_ahead(base)
     else:
         make_sure_of(base, yes)  # before torch is imported, which takes seconds
-    from prism_cli.services.generate import DrawRequest, generate
+    from prism_cli.services.generate import DrawRequest, DrawResult, generate
     from prism_cli.services.rehearsal import rehearse_drawing
 
     request = DrawRequest(
@@ -132,12 +132,17 @@ def gen_command(
         compiled=compiled,
         ahead=ahead,
     )
-    try:
+
+    def draw() -> DrawResult:
         with progress() as on_event:
-            if dry_run:
+            return generate(request, on_event)
+
+    try:
+        if dry_run:
+            with progress() as on_event:
                 planned = rehearse_drawing(request, on_event)
-            else:
-                drawn = generate(request, on_event)
+        else:
+            drawn = with_base_of_concept(draw, yes)
     except KeyboardInterrupt:
         if dry_run:
             raise Interrupted("the dry run was stopped", hint="nothing was written") from None

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from prism_cli.cli import composed, render
+from prism_cli.cli.bases import with_base_of_concept
 from prism_cli.cli.main import app
 from prism_cli.cli.options import (
     ConceptName,
@@ -16,6 +17,7 @@ from prism_cli.cli.options import (
     JsonFlag,
     QuietFlag,
     StepsOption,
+    YesDownloadFlag,
 )
 from prism_cli.cli.progress import progress
 from prism_cli.errors import Interrupted
@@ -39,6 +41,7 @@ def inspect_command(
     show: Annotated[bool, typer.Option("--show", help="Show the result in the terminal.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace files of that name.")] = False,
     dry_run: DrawingDryRunFlag = False,
+    yes: YesDownloadFlag = False,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
@@ -48,7 +51,7 @@ def inspect_command(
     of each photo, which should be little of all but its own.
     """
     render.use(json=json, quiet=quiet)
-    from prism_cli.services.inspect import InspectRequest, inspect, plan_inspection
+    from prism_cli.services.inspect import InspectRequest, InspectResult, inspect, plan_inspection
     from prism_cli.services.rehearsal import rehearse_shots
 
     request = InspectRequest(
@@ -65,9 +68,13 @@ def inspect_command(
         fit = rehearse_shots(plan.entry, plan.sampling, plan.pictures)
         composed.inspection_plan(plan, fit)
         return
-    try:
+
+    def look() -> InspectResult:
         with progress() as on_event:
-            result = inspect(request, on_event)
+            return inspect(request, on_event)
+
+    try:
+        result = with_base_of_concept(look, yes)
     except KeyboardInterrupt:
         raise Interrupted(
             "the inspection was stopped", hint="run the same command again to start it over"

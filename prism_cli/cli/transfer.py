@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from prism_cli.cli import composed, render
+from prism_cli.cli.bases import with_base_of_concept
 from prism_cli.cli.main import app
 from prism_cli.cli.options import (
     ConceptName,
@@ -16,6 +17,7 @@ from prism_cli.cli.options import (
     JsonFlag,
     QuietFlag,
     StepsOption,
+    YesDownloadFlag,
     numbers,
 )
 from prism_cli.cli.progress import progress
@@ -64,6 +66,7 @@ def transfer_command(
         bool, typer.Option("--force", help="Replace files and concepts of that name.")
     ] = False,
     dry_run: DrawingDryRunFlag = False,
+    yes: YesDownloadFlag = False,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
@@ -75,7 +78,7 @@ def transfer_command(
     render.use(json=json, quiet=quiet)
     swept = numbers(weights, "--weights")
     from prism_cli.services.rehearsal import rehearse_shots
-    from prism_cli.services.transfer import TransferRequest, plan_transfer, transfer
+    from prism_cli.services.transfer import TransferRequest, TransferResult, plan_transfer, transfer
 
     request = TransferRequest(
         name=name,
@@ -95,9 +98,13 @@ def transfer_command(
         plan = plan_transfer(request)
         composed.transfer_plan(plan, rehearse_shots(plan.entry, plan.sampling, plan.pictures))
         return
-    try:
+
+    def move() -> TransferResult:
         with progress() as on_event:
-            result = transfer(request, on_event)
+            return transfer(request, on_event)
+
+    try:
+        result = with_base_of_concept(move, yes)
     except KeyboardInterrupt:
         raise Interrupted(
             "the transfer was stopped", hint="run the same command again to start it over"

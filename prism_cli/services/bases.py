@@ -62,10 +62,12 @@ class Listing:
 class Offer:
     """A base that a command needs and that would have to be downloaded.
 
-    size: in bytes, where it is known before the Hub is asked. refusal: what to raise instead.
+    revision: where not the one that is used from now on. size: in bytes, where it is known before
+    the Hub is asked. refusal: what to raise instead.
     """
 
     base: str
+    revision: str | None
     size: int | None
     note: Note | None
     refusal: BaseNotDownloaded
@@ -154,10 +156,22 @@ def offer_for(base: str | None) -> Offer | None:
     try:
         catalog.resolve(base)
     except BaseNotDownloaded as refusal:
-        named = NAMED.get(NAMES.get(catalog.repository_of(base), ""))
-        note = wants_gpu(base, FAMILIES[named.pipeline]) if named else None
-        return Offer(base, named.weights if named else None, note, refusal)
+        return _offer(base, None, refusal)
     return None
+
+
+def offer_after(refusal: BaseNotDownloaded) -> Offer | None:
+    """The base that a concept was trained on, where a command failed for want of it."""
+    if refusal.trained is None:
+        return None
+    repository, commit = refusal.trained
+    return _offer(NAMES.get(repository, repository), commit, refusal)
+
+
+def _offer(base: str, revision: str | None, refusal: BaseNotDownloaded) -> Offer:
+    named = NAMED.get(NAMES.get(catalog.repository_of(base), ""))
+    note = wants_gpu(base, FAMILIES[named.pipeline]) if named else None
+    return Offer(base, revision, named.weights if named else None, note, refusal)
 
 
 def wants_gpu(base: str, family: Family) -> Note | None:

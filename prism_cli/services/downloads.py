@@ -53,13 +53,15 @@ def pull(
     on_event: OnEvent = ignore,
     *,
     warn: bool = True,
+    pin: bool = True,
     accept: Callable[[Family], None] = lambda family: None,
 ) -> Pulled:
     """Download what `base` is loaded from, check it, and use it at this commit from now on.
 
     revision: None stays at the commit that is pinned, or pins what "main" is now. warn: say that
-    this machine is too small, where it is. accept: raises where a base of such a family is not
-    wanted. What the cache holds already is not downloaded again.
+    this machine is too small, where it is. pin: False leaves the commit that is used from now on.
+    accept: raises where a base of such a family is not wanted. What the cache holds already is not
+    downloaded again.
     Raises BaseNotFound, BaseRefused, BaseGated, HubUnreachable, DownloadDamaged, StorageFailed.
     """
     if base == "mini":
@@ -77,7 +79,10 @@ def pull(
         return here
     source = _base(name, repository, revision or pinned or _main(name))
     with storage("write", paths.hub_cache()), told(source):
-        return _pull(source, on_event, warn, accept)
+        pulled = _pull(source, on_event, warn, accept)
+        if pin:
+            hub_cache.pin(repository, pulled.revision)
+    return pulled
 
 
 def peek(base: str, on_event: OnEvent = ignore) -> Ahead:
@@ -197,9 +202,7 @@ def _pull(
     remote = _look(source, accept)
     if warn and (note := wants_gpu(source.name, remote.family)) is not None:
         on_event(note)
-    pulled = _bring(source, remote.commit, remote.wanted, remote.absent, on_event)
-    hub_cache.pin(source.repository, remote.commit)
-    return pulled
+    return _bring(source, remote.commit, remote.wanted, remote.absent, on_event)
 
 
 def _bring(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
 
+from prism_cli.backbones import catalog
 from prism_cli.services import bases
 from tests.cli import worlds
 from tests.cli.running import PRISM, Terminal, call, environment, spawn
@@ -110,6 +112,47 @@ def test_a_base_that_is_not_here_is_downloaded_with_yes(hub: Hub) -> None:
     assert f"get it: prism bases pull {TINY}" in refused.stderr
     assert drawn.status == 0 and Path("picture-1.png").is_file()
     assert f"base: {TINY} at 16 px" in drawn.stderr
+
+
+@pytest.fixture
+def older(hub: Hub, tmp_path: Path) -> str:
+    """The commit that two concepts were trained on; only a newer one is here, and is used now."""
+    worlds.photos(Path())
+    call("bases", "pull", TINY)
+    for name in ("mydog", "mycat"):
+        short = ["--token-steps", "1", "--lora-steps", "1"]
+        trained = call("train", "photos", "--name", name, "--base", TINY, *short)
+        assert trained.status == 0, trained.stderr
+    first = catalog.resolve(TINY)
+    hub.commit(TINY, tmp_path / "tiny", {"scheduler/more.json": b"{}"})
+    call("bases", "pull", TINY, "--revision", "main")
+    shutil.rmtree(first.folder)
+    hub.requests.clear()
+    return first.revision
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "gen [mydog] --steps 1",
+        "inspect mydog --steps 1",
+        "transfer mydog box --weights 1 --count 1 --steps 1",
+        "compose mydog mycat",
+    ],
+)
+def test_the_base_of_a_concept_is_downloaded_with_yes(hub: Hub, older: str, line: str) -> None:
+    """At the revision it was trained on; a name goes on meaning the one that it meant."""
+    used = catalog.resolve(TINY).revision
+
+    refused = call(*line.split())
+    asked = len(hub.requests)
+    done = call(*line.split(), "--yes")
+
+    assert refused.status == 3 and asked == 0
+    assert f"prism bases pull {TINY} --revision {older}, or add --yes" in refused.stderr
+    assert done.status == 0, done.stderr
+    assert catalog.resolve_trained(TINY, older).revision == older
+    assert catalog.resolve(TINY).revision == used != older
 
 
 @pytest.mark.parametrize(

@@ -424,7 +424,9 @@ class TestResolution:
         with pytest.raises(BaseNotDownloaded) as told:
             catalog.resolve_trained("tiny/sd", "a" * 40)
 
-        assert told.value.hint == f"get it: prism bases pull tiny/sd --revision {'a' * 40}"
+        command = f"prism bases pull tiny/sd --revision {'a' * 40}"
+        assert told.value.hint == f"get it: {command}, or add --yes"
+        assert told.value.trained == ("tiny/sd", "a" * 40)
 
     @pytest.mark.parametrize(
         ("base_id", "revision"),
