@@ -18,7 +18,7 @@ from prism_cli.errors import NameTaken, OptionRefused, PromptRefused, storage
 from prism_cli.files import write_new, write_whole
 from prism_cli.reports.contact_sheet import as_tile, contact_sheet
 from prism_cli.runtime import Runtime, detect, peak_memory
-from prism_cli.services.attaching import PER_TOKEN, attach, chosen_method
+from prism_cli.services.attaching import PER_TOKEN, SUM, attach, chosen_method
 from prism_cli.services.bases import Ahead
 from prism_cli.services.drawing import draw
 from prism_cli.services.events import Note, OnEvent, StageBegan, StageEnded, StageMoved, ignore
@@ -174,6 +174,8 @@ def prepare_drawing(request: DrawRequest, on_event: OnEvent = ignore) -> Drawing
         )
     runtime = detect()
     introduce(scene.entry, _why(request, scene), runtime, on_event)
+    if request.method is None and method == SUM and (advice := _crowded(scene)):
+        on_event(Note(advice))
     if request.compiled:
         runtime = compiling(runtime, on_event)
     plan = _plan(request, scene.entry)
@@ -272,6 +274,16 @@ def _why(request: DrawRequest, scene: Scene) -> str:
         if request.replay
         else "no other was named"
     )
+
+
+def _crowded(scene: Scene) -> str:
+    """What to try where LoRAs are summed that together weigh more than one (docs/results.md)."""
+    heavy = [name for name, weight in scene.weights.items() if weight]
+    if len(heavy) < 2 or sum(abs(scene.weights[name]) for name in heavy) <= 1:
+        return ""
+    lower = " ".join(f"[{name}:{1 / len(heavy):.2g}]" for name in heavy)
+    other = "" if scene.entry.mixed else ", or --method per-token"
+    return f"if the concepts spoil each other, lower their weights: {lower}{other}"
 
 
 def _plan(request: DrawRequest, entry: BaseEntry) -> SamplingPlan:

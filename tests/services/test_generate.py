@@ -189,6 +189,33 @@ class TestWeights:
         assert (both != picture("A [dog] and a [cat:0]")).any()
         assert (both != picture("A [dog:0] and a [cat]")).any()
 
+    @pytest.mark.parametrize(
+        ("prompt", "options", "said"),
+        [
+            ("[dog] next to [cat]", {}, True),
+            ("[dog:-1] next to [cat:0.1]", {}, True),
+            ("[dog:0.5] next to [cat:0.5]", {}, False),
+            ("[dog] next to [cat:0]", {}, False),
+            ("[dog] next to [cat]", {"scale": 0.5}, False),
+            ("[dog] next to [cat]", {"negative": "[dog]"}, True),
+            ("[dog] next to a cat", {"negative": "[cat]"}, False),
+            ("[dog] next to [cat]", {"method": "sum"}, False),
+            ("[dog] next to [cat]", {"method": "per-token"}, False),
+        ],
+    )
+    def test_heavy_loras_are_advised_on(
+        self, prompt: str, options: dict[str, Any], said: bool
+    ) -> None:
+        """Of a sum that weighs more than one LoRA does, unless the sum was asked for."""
+        keep("dog")
+        keep("cat", seed=2)
+        events: list[Event] = []
+
+        prepare_drawing(DrawRequest(prompt=prompt, seed=5, **options), events.append)
+
+        advice = "lower their weights: [dog:0.5] [cat:0.5], or --method per-token"
+        assert any(isinstance(e, Note) and advice in e.text for e in events) is said
+
     def test_two_weights_of_one_concept_are_refused(self) -> None:
         """A model has one weight of a LoRA in a picture."""
         keep("dog")
