@@ -113,7 +113,7 @@ def resolve_trained(base_id: str, revision: str) -> BaseEntry:
         return resolve("mini")
     # Both come from an archive, and must not name another file.
     if hub_cache.is_repository(base_id) and hub_cache.is_commit(revision):
-        hint = f"get it: prism bases pull {base_id} --revision {revision}, or add --yes"
+        hint = f"get it: prism bases pull {base_id} --revision {revision}"
         return _downloaded(base_id, revision, hint, trained=(base_id, revision))
     if _LOCAL_REVISION.fullmatch(revision):
         folder = _read_note(_note(revision))

@@ -110,6 +110,7 @@ def _take(offer: Offer, yes: bool) -> None:
         with progress() as on_event:
             on_event(offer.note)
     if not yes and not sys.stdin.isatty():
+        offer.refusal.hint += ", or add --yes"
         raise offer.refusal
     size = f" ({render.size(offer.size)})" if offer.size else ""
     at = f" at revision {offer.revision[:12]}" if offer.revision else ""

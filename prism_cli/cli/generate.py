@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -22,9 +23,9 @@ from prism_cli.cli.options import (
     YesDownloadFlag,
     complete_prompt,
 )
-from prism_cli.cli.planning import look_ahead
+from prism_cli.cli.planning import look_ahead, look_ahead_after
 from prism_cli.cli.progress import progress
-from prism_cli.errors import Interrupted
+from prism_cli.errors import BaseNotDownloaded, Interrupted
 from prism_cli.placeholders import MOST_WEIGHT
 
 
@@ -113,7 +114,7 @@ def gen_command(
     else:
         make_sure_of(base, yes)  # before torch is imported, which takes seconds
     from prism_cli.services.generate import DrawRequest, DrawResult, generate
-    from prism_cli.services.rehearsal import rehearse_drawing
+    from prism_cli.services.rehearsal import DrawingPlan, rehearse_drawing
 
     request = DrawRequest(
         prompt=prompt,
@@ -133,14 +134,22 @@ def gen_command(
         ahead=ahead,
     )
 
+    def plan() -> DrawingPlan:
+        try:
+            with progress() as on_event:
+                return rehearse_drawing(request, on_event)
+        except BaseNotDownloaded as refusal:
+            ahead = look_ahead_after(refusal)
+        with progress() as on_event:
+            return rehearse_drawing(replace(request, ahead=ahead), on_event)
+
     def draw() -> DrawResult:
         with progress() as on_event:
             return generate(request, on_event)
 
     try:
         if dry_run:
-            with progress() as on_event:
-                planned = rehearse_drawing(request, on_event)
+            planned = plan()
         else:
             drawn = with_base_of_concept(draw, yes)
     except KeyboardInterrupt:

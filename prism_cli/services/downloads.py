@@ -85,14 +85,16 @@ def pull(
     return pulled
 
 
-def peek(base: str, on_event: OnEvent = ignore) -> Ahead:
+def peek(base: str, revision: str | None = None, on_event: OnEvent = ignore) -> Ahead:
     """Fetch the configs of a base that is not here, a few kB, so that it can be planned with.
 
-    It is not pinned. Raises what `pull` raises.
+    revision: None is the commit that `pull` would take. It is not pinned.
+    Raises what `pull` raises.
     """
     repository = catalog.repository_of(base)
     name = NAMES.get(repository, repository)
-    source = _base(name, repository, hub_cache.pinned(repository) or _main(name))
+    commit = revision or hub_cache.pinned(repository) or _main(name)
+    source = _base(name, repository, commit)
     with storage("write", paths.hub_cache()), told(source):
         remote = _look(source)
         if (note := wants_gpu(source.name, remote.family)) is not None:

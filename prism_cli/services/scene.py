@@ -48,7 +48,7 @@ def read_scene(
 
     scale: of every LoRA whose weight no prompt gives. base: what `--base` named, if anything.
     otherwise: id and revision of the base to draw on where no concept and no `--base` says;
-    `NO_BASE` for this machine's default. ahead: what `base` names, where a dry run only plans it.
+    `NO_BASE` for this machine's default. ahead: the base, where a dry run only plans with it.
     Raises ConceptNotFound, PromptRefused, BaseMismatch, BaseNotFound, ArchiveRefused.
     """
     pieces, avoided = read_prompt(prompt), read_prompt(negative)
@@ -103,12 +103,17 @@ def _base(
     otherwise: tuple[str, str],
     ahead: Ahead | None,
 ) -> BaseEntry:
-    """The base of every concept; where there is none, the one asked for, or else `otherwise`."""
+    """The base of every concept; where there is none, the one asked for, or else `otherwise`.
+
+    ahead: of all these the one that is not here.
+    """
+    if ahead is not None:
+        return common_base(archives, ahead.entry) if archives else ahead.entry
     if not archives:
         if asked or otherwise == NO_BASE:
-            return choose(asked, cuda=True, ahead=ahead)[0]
+            return choose(asked, cuda=True)[0]
         return catalog.resolve_trained(*otherwise)
-    return common_base(archives, choose(asked, cuda=True, ahead=ahead)[0] if asked else None)
+    return common_base(archives, choose(asked, cuda=True)[0] if asked else None)
 
 
 def _slots(pieces: Sequence[str | Mention]) -> Prompt:

@@ -12,6 +12,7 @@ import pytest
 from huggingface_hub import constants
 
 from prism_cli.backbones import catalog
+from prism_cli.errors import BaseNotDownloaded
 from prism_cli.services import bases
 from tests.cli import worlds
 from tests.cli.running import PRISM, Terminal, call, environment, spawn
@@ -109,7 +110,7 @@ def test_a_base_that_is_not_here_is_downloaded_with_yes(hub: Hub) -> None:
     drawn = call(*draw, "--yes")
 
     assert refused.status == 3 and asked == 0
-    assert f"get it: prism bases pull {TINY}" in refused.stderr
+    assert f"get it: prism bases pull {TINY}, or add --yes" in refused.stderr
     assert drawn.status == 0 and Path("picture-1.png").is_file()
     assert f"base: {TINY} at 16 px" in drawn.stderr
 
@@ -153,6 +154,18 @@ def test_the_base_of_a_concept_is_downloaded_with_yes(hub: Hub, older: str, line
     assert done.status == 0, done.stderr
     assert catalog.resolve_trained(TINY, older).revision == older
     assert catalog.resolve(TINY).revision == used != older
+
+
+def test_a_dry_run_plans_the_base_of_a_concept(hub: Hub, older: str) -> None:
+    """From the configs of its own revision."""
+    planned = call("gen", "[mydog]", "--dry-run", "--json")
+
+    assert planned.status == 0, planned.stderr
+    fit = json.loads(planned.stdout)["plan"]["fit"]
+    assert 0 < fit["download"] < fit["disk"]
+    assert not any(name.endswith(".safetensors") for name in hub.fetched())
+    with pytest.raises(BaseNotDownloaded):
+        catalog.resolve_trained(TINY, older)
 
 
 @pytest.mark.parametrize(

@@ -200,7 +200,7 @@ class TestPeek:
         """Enough to count it by, at the size that its files have on the Hub; nothing is pinned."""
         events: list[Event] = []
 
-        ahead = peek(TINY, events.append)
+        ahead = peek(TINY, on_event=events.append)
 
         parts = ("text_encoder", "unet", "vae")
         configs = {f"{part}/config.json" for part in parts} | {
@@ -424,8 +424,7 @@ class TestResolution:
         with pytest.raises(BaseNotDownloaded) as told:
             catalog.resolve_trained("tiny/sd", "a" * 40)
 
-        command = f"prism bases pull tiny/sd --revision {'a' * 40}"
-        assert told.value.hint == f"get it: {command}, or add --yes"
+        assert told.value.hint == f"get it: prism bases pull tiny/sd --revision {'a' * 40}"
         assert told.value.trained == ("tiny/sd", "a" * 40)
 
     @pytest.mark.parametrize(
