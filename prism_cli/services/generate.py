@@ -174,7 +174,7 @@ def prepare_drawing(request: DrawRequest, on_event: OnEvent = ignore) -> Drawing
         )
     runtime = detect()
     introduce(scene.entry, _why(request, scene), runtime, on_event)
-    if request.method is None and method == SUM and (advice := _crowded(scene)):
+    if request.method is None and method == SUM and (advice := _crowded(request, scene)):
         on_event(Note(advice))
     if request.compiled:
         runtime = compiling(runtime, on_event)
@@ -276,14 +276,28 @@ def _why(request: DrawRequest, scene: Scene) -> str:
     )
 
 
-def _crowded(scene: Scene) -> str:
+def _crowded(request: DrawRequest, scene: Scene) -> str:
     """What to try where LoRAs are summed that together weigh more than one (docs/results.md)."""
-    heavy = [name for name, weight in scene.weights.items() if weight]
-    if len(heavy) < 2 or sum(abs(scene.weights[name]) for name in heavy) <= 1:
+    loras = {
+        name: weight
+        for name, weight in scene.weights.items()
+        if weight and scene.archives[name].manifest.lora is not None
+    }
+    total = sum(map(abs, loras.values()))
+    if len(loras) < 2 or total <= 1:
         return ""
-    lower = " ".join(f"[{name}:{1 / len(heavy):.2g}]" for name in heavy)
-    other = "" if scene.entry.mixed else ", or --method per-token"
+    lower = " ".join(f"[{name}:{int(100 * w / total) / 100:g}]" for name, w in loras.items())
+    other = ", or --method per-token" if _confinable(request, scene) else ""
     return f"if the concepts spoil each other, lower their weights: {lower}{other}"
+
+
+def _confinable(request: DrawRequest, scene: Scene) -> bool:
+    """Whether `--method per-token` could draw it."""
+    try:
+        chosen_method(PER_TOKEN, scene.archives, scene.entry)
+    except OptionRefused:
+        return False
+    return not request.compiled
 
 
 def _plan(request: DrawRequest, entry: BaseEntry) -> SamplingPlan:
