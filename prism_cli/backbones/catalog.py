@@ -147,14 +147,15 @@ def repository_of(base: str) -> str:
 def remember(entry: BaseEntry) -> None:
     """Note where a local base lies, or at which commit one of the Hub is used from now on.
 
-    The archive does not say where: a path tells about its owner.
+    The archive does not say where: a path tells about its owner. Nor does it say what a name means
+    here: a commit that came for a concept's sake is not pinned.
     """
     if entry.practice:
         return
     if not hub_cache.is_repository(entry.id):
         write_whole(_note(entry.revision), f"{entry.folder}\n".encode())
-    elif not hub_cache.is_pinned(entry.id):
-        hub_cache.pin(entry.id, entry.revision)
+    elif not hub_cache.is_pinned(entry.id) and (used := hub_cache.pinned(entry.id)) is not None:
+        hub_cache.pin(entry.id, used)
 
 
 def remembered() -> Iterator[Path]:

@@ -108,7 +108,7 @@ def compose_command(
             return compose(request, on_event)
 
     try:
-        result = with_base_of_concept(merge, yes)
+        result = merge() if dry_run else with_base_of_concept(merge, yes)
     except KeyboardInterrupt:
         raise Interrupted("the composition was stopped", hint="nothing was written") from None
     composed.composition(result)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -114,14 +115,20 @@ def eval_command(
     from prism_cli.registry.store import Registry
     from prism_cli.services.early import check_folder
 
-    Registry(paths.concepts_dir()).entry(name)
+    registry = Registry(paths.concepts_dir())
+    registry.entry(name)
     own = read_prompts(prompts) if prompts else None
     if photos is not None:
         check_folder(photos)
     if not dry_run:
+        from prism_cli.services.trained_base import base_of
+
         make_sure_of(base, yes)  # before torch is imported, which takes seconds
-        make_sure_of_encoders(name, yes)
-    from prism_cli.services.evaluate import EvalRequest, EvalResult, evaluate, prepare_evaluation
+        archive = registry.load(name)
+        if base is None:
+            with_base_of_concept(partial(base_of, archive), yes)
+        make_sure_of_judges(practice=archive.manifest.base.id == "mini", yes=yes)
+    from prism_cli.services.evaluate import EvalRequest, evaluate, prepare_evaluation
     from prism_cli.services.rehearsal import rehearse_shots
 
     request = EvalRequest(
@@ -138,17 +145,12 @@ def eval_command(
         judge=judge and judge.value,
         judge_model=judge_model,
     )
-
-    def measure() -> EvalResult:
-        with progress() as on_event:
-            return evaluate(request, on_event)
-
     try:
-        if dry_run:
-            with progress() as on_event:
+        with progress() as on_event:
+            if dry_run:
                 plan = prepare_evaluation(request, on_event)
-        else:
-            found = with_base_of_concept(measure, yes)
+            else:
+                found = evaluate(request, on_event)
     except KeyboardInterrupt:
         raise Interrupted(
             "the evaluation was stopped",
@@ -162,16 +164,10 @@ def eval_command(
             raise typer.Exit(1)
 
 
-def make_sure_of_encoders(name: str, yes: bool) -> None:
-    """Download what looks at a concept's pictures and is not here, if the user agrees."""
-    from prism_cli.registry.store import Registry
-
-    base = Registry(paths.concepts_dir()).load(name).manifest.base
-    make_sure_of_judges(practice=base.id == "mini", yes=yes)
-
-
 def make_sure_of_judges(*, practice: bool, yes: bool) -> None:
-    """The same for the pictures of a base; the practice base brings its own.
+    """Download what looks at a base's pictures and is not here, if the user agrees.
+
+    The practice base brings its own.
 
     Asked on a terminal; elsewhere only `--yes` says so, and EncoderNotDownloaded is raised.
     """

@@ -77,7 +77,7 @@ def pull(
             accept(found[1])
         hub_cache.pin(repository, pinned)
         return here
-    source = _base(name, repository, revision or pinned or _main(name))
+    source = _base(name, repository, revision, trained=not pin)
     with storage("write", paths.hub_cache()), told(source):
         pulled = _pull(source, on_event, warn, accept)
         if pin:
@@ -93,8 +93,7 @@ def peek(base: str, revision: str | None = None, on_event: OnEvent = ignore) -> 
     """
     repository = catalog.repository_of(base)
     name = NAMES.get(repository, repository)
-    commit = revision or hub_cache.pinned(repository) or _main(name)
-    source = _base(name, repository, commit)
+    source = _base(name, repository, revision, trained=revision is not None)
     with storage("write", paths.hub_cache()), told(source):
         remote = _look(source)
         if (note := wants_gpu(source.name, remote.family)) is not None:
@@ -111,8 +110,16 @@ def peek(base: str, revision: str | None = None, on_event: OnEvent = ignore) -> 
     )
 
 
-def _base(name: str, repository: str, revision: str) -> Source:
-    return Source(name, repository, revision, f"prism bases pull {name}")
+def _base(name: str, repository: str, asked: str | None, *, trained: bool = False) -> Source:
+    """asked: a revision, or None for what `name` means. trained: no other than this will do."""
+    pull = f"prism bases pull {name}"
+    return Source(
+        name,
+        repository,
+        asked or hub_cache.pinned(repository) or _main(name),
+        command=f"{pull} --revision {asked}" if asked else pull,
+        newest="" if trained else f"{pull} --revision main",
+    )
 
 
 def pull_files(

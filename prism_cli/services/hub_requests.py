@@ -38,13 +38,14 @@ _TRIES = 3  # of each request, on top of what huggingface_hub repeats by itself
 class Source:
     """What is pulled. name: as the user calls it. revision: a branch, a tag or a commit.
 
-    command: what does it again.
+    command: what does it again. newest: what takes the newest revision instead, if that helps.
     """
 
     name: str
     repository: str
     revision: str
     command: str
+    newest: str = ""
 
 
 def patiently(call: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
@@ -108,8 +109,8 @@ def _sentence(source: Source, cause: BaseException) -> PrismError:
         case RevisionNotFoundError():
             return BaseNotFound(
                 f"{repository} has no revision {source.revision!r}",
-                hint=f"its branches, tags and commits are at {page}/commits/main;"
-                f" the newest: {again} --revision main",
+                hint=f"its branches, tags and commits are at {page}/commits/main"
+                + (f"; the newest: {source.newest}" if source.newest else ""),
             )
         case RepositoryNotFoundError():
             return BaseNotFound(

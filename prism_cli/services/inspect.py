@@ -95,7 +95,6 @@ def plan_inspection(request: InspectRequest) -> InspectPlan:
             f"{request.name!r} was kept without residuals",
             hint=f"train it again with them: prism train PHOTOS --name {request.name} --force",
         )
-    entry = common_base({request.name: archive})
     folder = request.out or Path()
     targets = [
         folder / f"{request.name}-{what}-{request.seed}.png" for what in ("inspect", "leakage")
@@ -105,6 +104,7 @@ def plan_inspection(request: InspectRequest) -> InspectPlan:
             raise NameTaken(
                 f"{path} exists", hint="choose another --out, or replace it with --force"
             )
+    entry = common_base({request.name: archive})
     return InspectPlan(
         entry=entry,
         sampling=plan_of(entry, request.steps, request.guidance),

@@ -14,8 +14,8 @@ from prism_cli.registry.archive import Archive
 def common_base(archives: Mapping[str, Archive], asked: BaseEntry | None = None) -> BaseEntry:
     """The one base of all concepts, found where it was last used, or `asked` if it is that.
 
-    Raises BaseMismatch where they are of two bases, or of another revision than the one that is
-    here; BaseNotFound and BaseNotDownloaded where it is not.
+    Raises BaseMismatch where they are of two bases or revisions, or of another than what was asked
+    for; BaseNotFound and BaseNotDownloaded where it is not here.
     """
     (first, archive), *rest = archives.items()
     base = archive.manifest.base
@@ -26,7 +26,13 @@ def common_base(archives: Mapping[str, Archive], asked: BaseEntry | None = None)
                 "base only",
                 hint=f"train one again on the other's base: {_training(name, _flag(archive))}",
             )
-    entry = asked or catalog.resolve_trained(base.id, base.revision)
+        if not asked and other.manifest.base.revision != base.revision:
+            raise BaseMismatch(
+                f"{_trained(first, archive)}, and {name!r} on its revision "
+                f"{other.manifest.base.revision}",
+                hint=f"train one again on the other's: {_training(name, _flag(archive))}",
+            )
+    entry = asked or base_of(archive)
     for name, other in archives.items():
         if other.manifest.base.revision != entry.revision:
             raise BaseMismatch(
@@ -34,6 +40,12 @@ def common_base(archives: Mapping[str, Archive], asked: BaseEntry | None = None)
                 hint=f"train it again on this base: {_training(name, _place(entry))}",
             )
     return entry
+
+
+def base_of(archive: Archive) -> BaseEntry:
+    """The base that one concept was trained on; BaseNotFound or BaseNotDownloaded without it."""
+    base = archive.manifest.base
+    return catalog.resolve_trained(base.id, base.revision)
 
 
 def _trained(name: str, archive: Archive) -> str:

@@ -121,7 +121,6 @@ def plan_transfer(request: TransferRequest) -> TransferPlan:
             f"there is a concept called {request.keep!r}",
             hint="choose another --keep, or replace it with --force",
         )
-    entry = common_base({request.name: archive})
     folder = request.out or Path()
     grids = tuple(
         folder / f"{request.name}-transfer-{weight:g}-{request.seed}.png"
@@ -132,6 +131,7 @@ def plan_transfer(request: TransferRequest) -> TransferPlan:
             raise NameTaken(
                 f"{path} exists", hint="choose another --out, or replace it with --force"
             )
+    entry = common_base({request.name: archive})
     return TransferPlan(
         entry=entry,
         template=request.template or _template(archive.manifest.kind, entry),

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
+from prism_cli import paths
 from prism_cli.backbones import catalog
 from prism_cli.errors import BaseNotDownloaded
 from prism_cli.services import bases
@@ -154,6 +155,46 @@ def test_the_base_of_a_concept_is_downloaded_with_yes(hub: Hub, older: str, line
     assert done.status == 0, done.stderr
     assert catalog.resolve_trained(TINY, older).revision == older
     assert catalog.resolve(TINY).revision == used != older
+
+
+def test_an_evaluation_asks_for_the_base_first(hub: Hub, older: str) -> None:
+    """And only then for the encoders, which are on this Hub as little as elsewhere."""
+    refused = call("eval", "mydog")
+    asked = len(hub.requests)
+    tried = call("eval", "mydog", "--yes")
+
+    assert refused.status == 3 and asked == 0
+    assert f"prism bases pull {TINY} --revision {older}, or add --yes" in refused.stderr
+    assert tried.status == 3 and "openai/clip" in tried.stderr
+    assert catalog.resolve_trained(TINY, older).revision == older
+
+
+def test_what_came_for_a_concept_is_not_pinned(hub: Hub, older: str) -> None:
+    """Where a name meant nothing yet, it goes on to mean nothing."""
+    shutil.rmtree(paths.bases_dir())
+
+    drawn = call("gen", "[mydog]", "--steps", "1", "--yes")
+
+    assert drawn.status == 0, drawn.stderr
+    with pytest.raises(BaseNotDownloaded):
+        catalog.resolve(TINY)
+
+
+def test_a_revision_that_is_gone(hub: Hub, older: str) -> None:
+    """No other will do for the concept, so none is named."""
+    del hub.contents[older]
+
+    drawn = call("gen", "[mydog]", "--yes")
+
+    assert drawn.status == 3 and f"{TINY} has no revision '{older}'" in drawn.stderr
+    assert "--revision main" not in drawn.stderr
+
+
+def test_a_composition_is_planned_without_a_download(hub: Hub, older: str) -> None:
+    """A dry run downloads no weights, whatever --yes says."""
+    planned = call("compose", "mydog", "mycat", "--dry-run", "--yes")
+
+    assert planned.status == 3 and hub.requests == []
 
 
 def test_a_dry_run_plans_the_base_of_a_concept(hub: Hub, older: str) -> None:

@@ -16,6 +16,7 @@ from tests.cli import worlds
 from tests.cli.running import call
 from tests.registry.samples import composition
 from tests.services import concepts
+from tests.tiny_pipeline import save_tiny_pipeline
 
 Before = Callable[[pytest.MonkeyPatch], object]
 HERE = Path()
@@ -168,6 +169,14 @@ CASES = {
     "gen-two-bases": Case(
         "gen '[mydog] [cat]'", 4, kept(mydog=None, cat=worlds.on_base("cat", "local:sd"))
     ),
+    "gen-two-revisions": Case(
+        "gen '[mydog] [cat]' --yes",
+        4,
+        kept(
+            mydog=worlds.on_base("mydog", "owner/name", "0123456789" * 4),
+            cat=worlds.on_base("cat", "owner/name", "1234567890" * 4),
+        ),
+    ),
     "gen-corrupt": Case("gen '[mydog]'", 4, kept(mydog=worlds.corrupt())),
     "gen-newer": Case("gen '[mydog]'", 4, kept(mydog=worlds.newer())),
     "gen-out-taken": Case("gen box --out a.png", 4, file("a.png", b"")),
@@ -178,10 +187,19 @@ CASES = {
     "gen-from-foreign": Case("gen --from a.png", 4, lambda patch: worlds.picture(Path("a.png"))),
     "gen-from-garbage": Case("gen --from a.png", 4, file("a.png", b"not a picture")),
     "eval-unknown": Case("eval mydok", 3, kept(mydog=None)),
-    "eval-no-encoders": Case(
+    "eval-base-not-here": Case(
         "eval mydog",
         3,
         both(empty_cache, kept(mydog=worlds.on_base("mydog", "owner/name", "0123456789" * 4))),
+    ),
+    "eval-no-encoders": Case(
+        "eval mydog --base base",
+        3,
+        both(
+            empty_cache,
+            lambda patch: save_tiny_pipeline(Path("base")),
+            kept(mydog=worlds.on_base("mydog", "owner/name", "0123456789" * 4)),
+        ),
     ),
     "eval-base-mismatch": Case("eval mydog", 4, kept(mydog=None)),
     "eval-prompts-missing": Case("eval mydog --prompts my.txt", 3, kept(mydog=None)),
