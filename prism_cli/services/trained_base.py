@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 
 from prism_cli.backbones import catalog
 from prism_cli.backbones.catalog import BaseEntry
-from prism_cli.errors import BaseMismatch
+from prism_cli.errors import BaseMismatch, BaseNotFound
 from prism_cli.registry.archive import Archive
 
 
@@ -26,13 +27,8 @@ def common_base(archives: Mapping[str, Archive], asked: BaseEntry | None = None)
                 "base only",
                 hint=f"train one again on the other's base: {_training(name, _flag(archive))}",
             )
-        if not asked and other.manifest.base.revision != base.revision:
-            raise BaseMismatch(
-                f"{_trained(first, archive)}, and {name!r} on its revision "
-                f"{other.manifest.base.revision}",
-                hint=f"train one again on the other's: {_training(name, _flag(archive))}",
-            )
-    entry = asked or base_of(archive)
+    revisions = {each.manifest.base.revision for each in archives.values()}
+    entry = asked or (base_of(archive) if len(revisions) == 1 else _one_that_is_here(archives))
     for name, other in archives.items():
         if other.manifest.base.revision != entry.revision:
             raise BaseMismatch(
@@ -46,6 +42,20 @@ def base_of(archive: Archive) -> BaseEntry:
     """The base that one concept was trained on; BaseNotFound or BaseNotDownloaded without it."""
     base = archive.manifest.base
     return catalog.resolve_trained(base.id, base.revision)
+
+
+def _one_that_is_here(archives: Mapping[str, Archive]) -> BaseEntry:
+    """Of several revisions one, to say who must be trained again; a download would help nobody."""
+    for archive in archives.values():
+        with suppress(BaseNotFound):
+            return base_of(archive)
+    (first, archive), *rest = archives.items()
+    revision = archive.manifest.base.revision
+    name, other = next(each for each in rest if each[1].manifest.base.revision != revision)
+    raise BaseMismatch(
+        f"{_trained(first, archive)}, and {name!r} on its revision {other.manifest.base.revision}",
+        hint=f"train one again on the other's: {_training(name, _flag(archive))}",
+    )
 
 
 def _trained(name: str, archive: Archive) -> str:
