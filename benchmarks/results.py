@@ -62,7 +62,12 @@ def add_part(parser: argparse.ArgumentParser) -> None:
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """The option that changes the recipe."""
     parser.add_argument(
-        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the recipe"
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="settings of the recipe",
     )
 
 

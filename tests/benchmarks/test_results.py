@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pytest
 
-from benchmarks.results import Results, part_of
+from benchmarks.results import Results, add_settings, part_of, settings_of
 
 SETTINGS = {"base": "1", "sizes": (1, 2)}
 
@@ -57,3 +58,15 @@ def test_a_part_does_its_jobs_and_no_other(tmp_path: Path) -> None:
     results.find({"a": never, "b": never, "c": lambda: {"x": 3}}, "1/2")
 
     assert results.found == {"a": {"x": 1}, "c": {"x": 3}}
+
+
+@pytest.mark.parametrize(
+    "line", ["--set tokens.lr=6e-4 tokens.steps=3", "--set tokens.lr=6e-4 --set tokens.steps=3"]
+)
+def test_settings_add_up(line: str) -> None:
+    """Given at once or one by one; none is lost."""
+    parser = argparse.ArgumentParser()
+    add_settings(parser)
+
+    assert settings_of(parser.parse_args(line.split())) == {"tokens.lr": 6e-4, "tokens.steps": 3}
+    assert settings_of(parser.parse_args([])) == {}
