@@ -132,6 +132,10 @@ def ablate(request: AblateRequest, on_event: OnEvent = ignore) -> Ablation:
         add_row(request.out, row)
         checkpoint.discard(unfinished)  # only now is the cell safe without it
         rows.append(row)
+    kinds = len({row.machine for row in rows if row.key in {cell.key for cell in plan.cells}})
+    if kinds > 1:
+        note = f"the cells were trained on {kinds} kinds of machine, which may differ by rounding"
+        on_event(Note(note, level="warning"))
     return Ablation(
         tables=tuple(_tables(request, study, rows)),
         concepts=len(request.folders),
@@ -207,10 +211,13 @@ def _warn(on_event: OnEvent, event: Event) -> None:
 
 
 def _protocol(request: AblateRequest, prepared: Prepared, prompts: PromptList) -> str:
-    """A digest of what decides the cells of one concept, whatever other folders there are."""
+    """A digest of what is asked of the cells of one concept, whatever other folders there are.
+
+    Where they run is no part of it, so that machines can share a study, and another torch does not
+    begin it anew.
+    """
     facts = {
         "prism": __version__,
-        "machine": prepared.machine,
         "base": prepared.entry.revision,
         "template": prepared.template,
         "recipe": {
@@ -304,6 +311,7 @@ def _finish(
         beta=cell.beta,
         seed=cell.seed,
         protocol=study.protocols[cell.concept],
+        machine=", ".join(prepared.machine),
         scores=scores,
         seconds=round(time.monotonic() - began, 1),
     )

@@ -13,9 +13,10 @@ from prism_cli.files import locked, write_whole
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A finished cell. protocol: of its concept, by all that its scores depend on but the cell.
+    """A finished cell. protocol: of its concept, by all that was asked for but the cell.
 
-    scores: by name.
+    machine: what it ran on, as `Prepared.machine`, which decides a score's last digits and no
+    study. scores: by name.
     """
 
     concept: str
@@ -23,6 +24,7 @@ class Row:
     beta: float
     seed: int
     protocol: str
+    machine: str
     scores: Mapping[str, float]
     seconds: float
 

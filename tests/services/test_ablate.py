@@ -118,6 +118,25 @@ def test_another_folder_redoes_no_cell(request_: AblateRequest) -> None:
     assert request_.out.read_text() == line
 
 
+def test_machines_share_a_study(request_: AblateRequest) -> None:
+    """What another kind of machine has finished is not trained again; that they differ is said."""
+    ablate(request_)
+    first, second = map(json.loads, request_.out.read_text().splitlines())
+    assert first["machine"] == second["machine"] and first["machine"].startswith("cpu, ")
+    second["machine"] = "cuda, torch.bfloat16"
+    request_.out.write_text("".join(f"{json.dumps(row)}\n" for row in (first, second)))
+    said: list[Event] = []
+
+    assert plan_ablation(request_).missing == ()
+    ablate(request_, said.append)
+    ablate(replace(request_, folders=(Path("harlequin"),)), said.append)
+
+    warnings = [e.text for e in said if isinstance(e, Note) and e.level == "warning"]
+    assert warnings == [
+        "the cells were trained on 2 kinds of machine, which may differ by rounding"
+    ]
+
+
 def row(concept: str, protocol: str, seed: int = 0, score: float = 0.5) -> Row:
     return Row(
         concept=concept,
@@ -125,6 +144,7 @@ def row(concept: str, protocol: str, seed: int = 0, score: float = 0.5) -> Row:
         beta=0.5,
         seed=seed,
         protocol=protocol,
+        machine="cpu",
         scores={"design": score},
         seconds=1.0,
     )
