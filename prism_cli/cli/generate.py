@@ -106,8 +106,10 @@ def gen_command(
     """
     render.use(json=json, quiet=quiet)
     from prism_cli.services.early import check_prompts
+    from prism_cli.services.picture_paths import picture_paths
 
     check_prompts(prompt or "", negative or "")
+    picture_paths(out, (), range(count), force=force)  # a name that is taken, before a download
     ahead = None
     if dry_run:
         ahead = look_ahead(base)

@@ -14,7 +14,7 @@ from prism_cli.backbones import catalog
 from prism_cli.backbones.base import Backbone, SamplingPlan
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.backbones.footprint import Footprint
-from prism_cli.errors import NameTaken, OptionRefused, PromptRefused, storage
+from prism_cli.errors import OptionRefused, PromptRefused, storage
 from prism_cli.files import write_new, write_whole
 from prism_cli.reports.contact_sheet import as_tile, contact_sheet
 from prism_cli.runtime import Runtime, detect, peak_memory
@@ -26,6 +26,7 @@ from prism_cli.services.introductions import compiling, introduce
 from prism_cli.services.memory_needs import Work
 from prism_cli.services.memory_plan import fit, footprint_of
 from prism_cli.services.picture_metadata import PictureRecord, read_record, text_chunks
+from prism_cli.services.picture_paths import free_path, names_file, picture_paths, taken
 from prism_cli.services.pictures import png
 from prism_cli.services.scene import Scene, learned_digest, read_scene
 from prism_cli.settings import checked
@@ -33,7 +34,6 @@ from prism_cli.settings import checked
 T = TypeVar("T")
 
 STAGE = "drawing"
-_OTHER_FORMATS = {".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"}
 MAX_SEED = 2**32 - 1  # what other tools take
 
 
@@ -191,42 +191,8 @@ def prepare_drawing(request: DrawRequest, on_event: OnEvent = ignore) -> Drawing
         runtime=runtime,
         plan=plan,
         seeds=seeds,
-        targets=output_paths(request, list(scene.archives), seeds),
+        targets=picture_paths(request.out, scene.archives, seeds, force=request.force),
     )
-
-
-def output_paths(request: DrawRequest, names: Sequence[str], seeds: Sequence[int]) -> list[Path]:
-    """Where each picture goes: ``<concepts>-<seed>.png``, or the file that `--out` names.
-
-    A name that is taken gets a number, unless it was given as a file: then NameTaken is raised.
-    Raises OptionRefused for a picture file of another format.
-    """
-    out = request.out
-    if out is not None and out.suffix.lower() in _OTHER_FORMATS and not out.is_dir():
-        raise OptionRefused(
-            f"pictures are written as PNG, not as {out.suffix}",
-            hint=f"use --out {out.with_suffix('.png')}",
-        )
-    if out is None or not _names_file(out):
-        folder, stem = out or Path(), "-".join(names) or "picture"
-        return [free_path(folder / f"{stem}-{seed}.png", request.force) for seed in seeds]
-    if len(seeds) == 1:
-        targets = [out]
-    else:
-        targets = [out.with_stem(f"{out.stem}-{k}") for k in range(1, len(seeds) + 1)]
-    for path in targets:
-        if path.exists() and not request.force:
-            raise _taken(path)
-    return targets
-
-
-def _names_file(out: Path) -> bool:
-    """Whether `--out` is a picture's own name, not that of a folder for pictures."""
-    return out.suffix.lower() == ".png" and not out.is_dir()
-
-
-def _taken(path: Path) -> NameTaken:
-    return NameTaken(f"{path} exists", hint="choose another --out, or replace it with --force")
 
 
 def _keep(drawing: Drawing, place: int, data: bytes) -> Path:
@@ -236,9 +202,9 @@ def _keep(drawing: Drawing, place: int, data: bytes) -> Path:
         write_whole(path, data)
         return path
     while not write_new(path, data):
-        if request.out is not None and _names_file(request.out):
-            raise _taken(path)
-        path = output_paths(request, list(drawing.scene.archives), drawing.seeds)[place]
+        if request.out is not None and names_file(request.out):
+            raise taken(path)
+        path = picture_paths(request.out, drawing.scene.archives, drawing.seeds)[place]
     return path
 
 
@@ -398,16 +364,6 @@ def _write_sheet(pictures: Sequence[Image.Image], drawn: Sequence[Drawn], force:
     if force:
         write_whole(wanted, sheet)
         return wanted
-    while not write_new(path := free_path(wanted, force=False), sheet):
+    while not write_new(path := free_path(wanted), sheet):
         pass  # another process has just taken that name
     return path
-
-
-def free_path(path: Path, force: bool) -> Path:
-    """`path`, or the first of ``-2``, ``-3`` ... that does not exist."""
-    if force:
-        return path
-    tried, number = path, 2
-    while tried.exists():
-        tried, number = path.with_stem(f"{path.stem}-{number}"), number + 1
-    return tried

@@ -220,6 +220,8 @@ def test_a_dry_run_plans_the_base_of_a_concept(hub: Hub, older: str) -> None:
         "gen [nobody]",
         "gen dog --negative [nobody]",
         "gen [mydog",
+        "gen cat --out photos/01.png",
+        "gen cat --out cat.jpg",
         "eval nobody",
         "eval mydog --photos typo",
         "eval mydog --prompts missing.txt",
