@@ -132,7 +132,8 @@ def ablate(request: AblateRequest, on_event: OnEvent = ignore) -> Ablation:
         add_row(request.out, row)
         checkpoint.discard(unfinished)  # only now is the cell safe without it
         rows.append(row)
-    kinds = len({row.machine for row in rows if row.key in {cell.key for cell in plan.cells}})
+    counted = {cell.key for cell in plan.cells}
+    kinds = len({row.machine for row in rows if row.key in counted})
     if kinds > 1:
         note = f"the cells were trained on {kinds} kinds of machine, which may differ by rounding"
         on_event(Note(note, level="warning"))

@@ -15,8 +15,8 @@ from prism_cli.files import locked, write_whole
 class Row:
     """A finished cell. protocol: of its concept, by all that was asked for but the cell.
 
-    machine: what it ran on, as `Prepared.machine`, which decides a score's last digits and no
-    study. scores: by name.
+    machine: what it ran on, as `Prepared.machine`; it moves the scores by rounding. scores: by
+    name.
     """
 
     concept: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from prism_cli import paths, placeholders
@@ -40,6 +41,18 @@ def free_name(folder: Path, name: str | None, *, replace: bool) -> str:
             hint="choose another --name, or replace it with --force",
         )
     return name
+
+
+def check_files_free(files: Iterable[Path], *, force: bool) -> None:
+    """NameTaken for the first of them that is there already, unless `force`."""
+    for path in files:
+        if path.exists() and not force:
+            raise file_taken(path)
+
+
+def file_taken(path: Path) -> NameTaken:
+    """That a file to be written is there already."""
+    return NameTaken(f"{path} exists", hint="choose another --out, or replace it with --force")
 
 
 def read_prompt(prompt: str) -> tuple[str | Mention, ...]:

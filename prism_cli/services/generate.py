@@ -21,12 +21,13 @@ from prism_cli.runtime import Runtime, detect, peak_memory
 from prism_cli.services.attaching import PER_TOKEN, SUM, attach, chosen_method
 from prism_cli.services.bases import Ahead
 from prism_cli.services.drawing import draw
+from prism_cli.services.early import file_taken
 from prism_cli.services.events import Note, OnEvent, StageBegan, StageEnded, StageMoved, ignore
 from prism_cli.services.introductions import compiling, introduce
 from prism_cli.services.memory_needs import Work
 from prism_cli.services.memory_plan import fit, footprint_of
 from prism_cli.services.picture_metadata import PictureRecord, read_record, text_chunks
-from prism_cli.services.picture_paths import free_path, names_file, picture_paths, taken
+from prism_cli.services.picture_paths import free_path, names_file, picture_paths
 from prism_cli.services.pictures import png
 from prism_cli.services.scene import Scene, learned_digest, read_scene
 from prism_cli.settings import checked
@@ -203,7 +204,7 @@ def _keep(drawing: Drawing, place: int, data: bytes) -> Path:
         return path
     while not write_new(path, data):
         if request.out is not None and names_file(request.out):
-            raise taken(path)
+            raise file_taken(path)
         path = picture_paths(request.out, drawing.scene.archives, drawing.seeds)[place]
     return path
 

@@ -11,7 +11,7 @@ from PIL import Image
 from prism_cli import paths
 from prism_cli.backbones.base import Backbone, SamplingPlan
 from prism_cli.backbones.catalog import BaseEntry
-from prism_cli.errors import NameTaken, OptionRefused, storage
+from prism_cli.errors import OptionRefused, storage
 from prism_cli.files import write_whole
 from prism_cli.method.conditions import residual_only, target_slot
 from prism_cli.method.leakage import Leakage
@@ -23,6 +23,7 @@ from prism_cli.reports.heat_map import heat_map
 from prism_cli.runtime import detect
 from prism_cli.services.attaching import SUM, attachments
 from prism_cli.services.concept_archive import check_rows_fit, unpack_tokens
+from prism_cli.services.early import check_files_free
 from prism_cli.services.events import Note, OnEvent, ignore
 from prism_cli.services.introductions import introduce
 from prism_cli.services.pictures import png
@@ -99,11 +100,7 @@ def plan_inspection(request: InspectRequest) -> InspectPlan:
     targets = [
         folder / f"{request.name}-{what}-{request.seed}.png" for what in ("inspect", "leakage")
     ]
-    for path in targets:
-        if path.exists() and not request.force:
-            raise NameTaken(
-                f"{path} exists", hint="choose another --out, or replace it with --force"
-            )
+    check_files_free(targets, force=request.force)
     entry = common_base({request.name: archive})
     return InspectPlan(
         entry=entry,

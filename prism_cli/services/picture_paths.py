@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from prism_cli.errors import NameTaken, OptionRefused
+from prism_cli.errors import OptionRefused
+from prism_cli.services.early import check_files_free
 
 _OTHER_FORMATS = {".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"}
 
@@ -31,20 +32,13 @@ def picture_paths(
         targets = [out]
     else:
         targets = [out.with_stem(f"{out.stem}-{k}") for k in range(1, len(seeds) + 1)]
-    for path in targets:
-        if path.exists() and not force:
-            raise taken(path)
+    check_files_free(targets, force=force)
     return targets
 
 
 def names_file(out: Path) -> bool:
     """Whether `--out` is a picture's own name, not that of a folder for pictures."""
     return out.suffix.lower() == ".png" and not out.is_dir()
-
-
-def taken(path: Path) -> NameTaken:
-    """That a picture of a given name is there already."""
-    return NameTaken(f"{path} exists", hint="choose another --out, or replace it with --force")
 
 
 def free_path(path: Path) -> Path:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from prism_cli import paths
-from prism_cli.errors import NameTaken, OptionRefused, storage
+from prism_cli.errors import OptionRefused, storage
 from prism_cli.files import write_whole
 from prism_cli.method.leakage import Leakage
 from prism_cli.registry.archive import Archive
@@ -32,6 +32,7 @@ from prism_cli.reports.model import (
     TokenRow,
 )
 from prism_cli.services.concept_archive import read_curve
+from prism_cli.services.early import check_files_free
 from prism_cli.services.evaluate import SHEET
 from prism_cli.services.evaluation_store import EvaluationStore
 from prism_cli.services.events import Note, OnEvent, ignore
@@ -87,11 +88,7 @@ def write_report(request: ReportRequest, on_event: OnEvent = ignore) -> ReportRe
     store = EvaluationStore.of(archive)
     drawn = _drawn_by(archive, store) if request.markdown else None
     beside = path.with_name(f"{path.stem}-drawn.png") if drawn else None
-    for target in (path, *([beside] if beside else [])):
-        if target.exists() and not request.force:
-            raise NameTaken(
-                f"{target} exists", hint="choose another --out, or replace it with --force"
-            )
+    check_files_free((path, *([beside] if beside else [])), force=request.force)
     report = gather(archive, store, request.photos, on_event)
     if report.evaluation is None and not report.composed:
         on_event(

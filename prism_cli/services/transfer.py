@@ -31,6 +31,7 @@ from prism_cli.registry.store import Registry
 from prism_cli.reports.contact_sheet import contact_sheet, grid
 from prism_cli.runtime import detect
 from prism_cli.services.concept_archive import check_rows_fit, unpack_lora, unpack_rows
+from prism_cli.services.early import check_files_free
 from prism_cli.services.events import Note, OnEvent, ignore
 from prism_cli.services.introductions import introduce
 from prism_cli.services.pictures import png
@@ -126,11 +127,7 @@ def plan_transfer(request: TransferRequest) -> TransferPlan:
         folder / f"{request.name}-transfer-{weight:g}-{request.seed}.png"
         for weight in _weights(request)
     )
-    for path in grids:
-        if path.exists() and not request.force:
-            raise NameTaken(
-                f"{path} exists", hint="choose another --out, or replace it with --force"
-            )
+    check_files_free(grids, force=request.force)
     entry = common_base({request.name: archive})
     return TransferPlan(
         entry=entry,
