@@ -1,16 +1,17 @@
 """Concepts whose truth is known: drawn from artwork that neither base nor scorer has seen.
 
-Twelve subjects, two styles, two patterns and two palettes; and six others, of which settings may
-be tried out. Each has five references on different backgrounds, two of them with a distractor
-beside it, and 25 prompts. Of a subject: ten places, five tints, two sizes, four neighbours and four
-other nouns, of which no true picture is known. A style or what is worn is asked for on other nouns:
-in ten places, in five tints (what is worn has a colour, so in five more places), two sizes, with
-four neighbours, and four times without any of these. No prompt names a background of a reference.
+Twelve subjects, two styles, two patterns and two palettes; and others, on which settings may be
+tried out: three subjects in every set that draws them, a style, a pattern, a palette. Each has five
+references on different backgrounds, two of them with a distractor beside it, and 25 prompts. Of a
+subject: ten places, five tints, two sizes, four neighbours and four other nouns, of which no true
+picture is known. A style or what is worn is asked for on other nouns: in ten places, in five tints
+(what is worn has a colour, so in five more places), two sizes, with four neighbours, and four times
+without any of these. No prompt names a background of a reference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -80,12 +81,12 @@ def concepts(world: World, *, trial: bool = False) -> list[Concept]:
     rng = np.random.default_rng(SEED)
     if trial:
         return [
-            *_subjects(world, TRIAL_SUBJECTS),
+            *_subjects(_in_all_sets(world, TRIAL_SUBJECTS)),
             *_styles(world, TRIAL_STYLE_SETS, rng),
             *_worn(world, TRIAL_WORN, rng),
         ]
     return [
-        *_subjects(world, SUBJECTS),
+        *_subjects(_in_one_set(world, SUBJECTS)),
         *_styles(world, STYLE_SETS, rng),
         *_worn(world, WORN, rng),
     ]
@@ -97,14 +98,28 @@ def shows(picture: Picture) -> str:
     return f"{' next to '.join(map(article, things))} {picture.ground.words()}"
 
 
-def _subjects(world: World, nouns: Sequence[str]) -> Iterator[Concept]:
+def _sets_with(world: World, noun: str) -> list[str]:
+    return [name for name in HELD_OUT if noun in world.words[name]]
+
+
+def _in_one_set(world: World, nouns: Sequence[str]) -> Iterator[Thing]:
+    """Each noun once, the sets by turns."""
     for k, noun in enumerate(nouns):
-        sets = [name for name in HELD_OUT if noun in world.words[name]]
-        thing = Thing(noun=noun, set=sets[k % len(sets)])
+        sets = _sets_with(world, noun)
+        yield Thing(noun=noun, set=sets[k % len(sets)])
+
+
+def _in_all_sets(world: World, nouns: Sequence[str]) -> Iterator[Thing]:
+    for noun in nouns:
+        yield from (Thing(noun=noun, set=name) for name in _sets_with(world, noun))
+
+
+def _subjects(things: Iterable[Thing]) -> Iterator[Concept]:
+    for thing in things:
         yield Concept(
-            name=f"{noun} ({thing.set})",
+            name=f"{thing.noun} ({thing.set})",
             kind="subject",
-            noun=noun,
+            noun=thing.noun,
             references=_references([thing] * REFERENCES),
             prompts=tuple(_of_subject(thing)),
         )

@@ -142,17 +142,17 @@ def transfer(request: TransferRequest, on_event: OnEvent = ignore) -> TransferRe
     """Draw every noun at every weight, write a grid of each weight, and pick one if it can be."""
     plan, registry = plan_transfer(request), Registry(paths.concepts_dir())
     archive = registry.load(request.name)
+    judge = judge_of(plan.entry)
+    if judge is None and request.keep and len(plan.grids) > 1:
+        raise OptionRefused(
+            "nobody here can choose the weight that is kept",
+            hint="draw the grids without --keep, look, then give one: --weights 0.7 --keep "
+            f"{request.keep}",
+        )
     introduce(plan.entry, f"{request.name} was trained on it", detect(), on_event)
     photos = find_photos(archive.manifest, request.photos, plan.entry.size)
-    judge = judge_of(plan.entry)
     if judge is None:
         on_event(Note(NO_JUDGE, "warning"))
-        if request.keep and len(plan.grids) > 1:
-            raise OptionRefused(
-                "nobody here can choose the weight that is kept",
-                hint="draw the grids without --keep, look, then give one: --weights 0.7 --keep "
-                f"{request.keep}",
-            )
     with storage("write", plan.grids[0].parent):
         plan.grids[0].parent.mkdir(parents=True, exist_ok=True)
     alone, drawn = _draw(request, plan, archive, on_event)

@@ -116,11 +116,13 @@ def test_what_is_kept_is_the_concept_at_the_weight() -> None:
 
 
 def test_without_a_judge_the_sweep_is_drawn_unscored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says so, picks nothing, and keeps only a weight that was given."""
+    """It says so, picks nothing, and keeps only a weight that was given: no base is fetched."""
     keep("book", 1, lora=True)
     monkeypatch.setattr(module, "judge_of", lambda entry: None)
 
-    error = refused(OptionRefused, keep="soft")
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "introduce", lambda *_: pytest.fail("a base would be fetched"))
+        error = refused(OptionRefused, keep="soft")
     result = moved(weights=(0.5,), keep="soft")
 
     assert "--weights 0.7 --keep soft" in error.hint
