@@ -46,11 +46,16 @@ class Judge(Protocol):
         ...
 
 
+def judged(base_id: str) -> bool:
+    """Whether anybody on this machine can judge a base's pictures, be the base here or not."""
+    return base_id == "mini" or CLIP not in missing_encoders()
+
+
 def judge_of(entry: BaseEntry) -> Judge | None:
     """Who can judge a base's pictures on this machine; None where nobody can."""
     if entry.practice:
         return PracticeJudge.of(entry)
-    if CLIP in missing_encoders():
+    if not judged(entry.id):
         return None
     folder = encoder_folder(CLIP)
     with loading("CLIP", folder):

@@ -36,7 +36,7 @@ from prism_cli.services.events import Note, OnEvent, ignore
 from prism_cli.services.introductions import introduce
 from prism_cli.services.pictures import png
 from prism_cli.services.preview import kept_preview
-from prism_cli.services.recognition import NO_JUDGE, Judge, judge_of
+from prism_cli.services.recognition import NO_JUDGE, Judge, judge_of, judged
 from prism_cli.services.references import find_photos
 from prism_cli.services.studio import Shot, draw_shots, open_base, plan_of
 from prism_cli.services.trained_base import common_base
@@ -142,15 +142,9 @@ def transfer(request: TransferRequest, on_event: OnEvent = ignore) -> TransferRe
     """Draw every noun at every weight, write a grid of each weight, and pick one if it can be."""
     plan, registry = plan_transfer(request), Registry(paths.concepts_dir())
     archive = registry.load(request.name)
-    judge = judge_of(plan.entry)
-    if judge is None and request.keep and len(plan.grids) > 1:
-        raise OptionRefused(
-            "nobody here can choose the weight that is kept",
-            hint="draw the grids without --keep, look, then give one: --weights 0.7 --keep "
-            f"{request.keep}",
-        )
     introduce(plan.entry, f"{request.name} was trained on it", detect(), on_event)
     photos = find_photos(archive.manifest, request.photos, plan.entry.size)
+    judge = judge_of(plan.entry)
     if judge is None:
         on_event(Note(NO_JUDGE, "warning"))
     with storage("write", plan.grids[0].parent):
@@ -217,6 +211,10 @@ def _check(request: TransferRequest, manifest: Manifest) -> None:
         hint = "add --weights 1"
     elif request.keep and not has_lora:
         problem, hint = f"{request.name!r} has no LoRA to keep at a weight", "leave out --keep"
+    elif request.keep and len(set(request.weights)) > 1 and not judged(manifest.base.id):
+        problem = "nobody here can choose the weight that is kept"
+        hint = "draw the grids without --keep, look, then give one: "
+        hint += f"--weights 0.7 --keep {request.keep}"
     elif not request.nouns or not request.weights:
         problem, hint = "there is nothing to draw", "name a noun, as in: prism transfer mybook box"
     elif not all(abs(weight) <= MOST_WEIGHT for weight in request.weights):

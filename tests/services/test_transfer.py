@@ -13,7 +13,14 @@ from PIL import Image
 
 from prism_cli import paths
 from prism_cli.backbones import catalog
-from prism_cli.errors import ConceptNotFound, NameTaken, OptionRefused, PrismError, PromptRefused
+from prism_cli.errors import (
+    BaseNotDownloaded,
+    ConceptNotFound,
+    NameTaken,
+    OptionRefused,
+    PrismError,
+    PromptRefused,
+)
 from prism_cli.method.composition import factors_of
 from prism_cli.registry.archive import pack
 from prism_cli.registry.store import Registry
@@ -116,18 +123,25 @@ def test_what_is_kept_is_the_concept_at_the_weight() -> None:
 
 
 def test_without_a_judge_the_sweep_is_drawn_unscored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says so, picks nothing, and keeps only a weight that was given: no base is fetched."""
+    """It says so, picks nothing, and keeps only a weight that was given."""
     keep("book", 1, lora=True)
     monkeypatch.setattr(module, "judge_of", lambda entry: None)
+    monkeypatch.setattr(module, "judged", lambda base: False)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "introduce", lambda *_: pytest.fail("a base would be fetched"))
-        error = refused(OptionRefused, keep="soft")
+    error = refused(OptionRefused, keep="soft")
     result = moved(weights=(0.5,), keep="soft")
 
     assert "--weights 0.7 --keep soft" in error.hint
     assert result.grids[0].is_file() and result.kept is not None
     assert (result.scores, result.picked) == ((), None) and "prism eval" in result.unscored
+
+
+def test_where_nobody_can_judge_no_base_is_asked_for_first() -> None:
+    """The refusal is for what is here; a base that is not would only be fetched in vain."""
+    keep("book", 1, lora=True, base="owner/photographs", revision="0" * 40)
+
+    refused(OptionRefused, keep="soft")
+    refused(BaseNotDownloaded, weights=(0.5,), keep="soft")
 
 
 def test_refusals() -> None:
