@@ -4,8 +4,9 @@
 
 `artwork` holds the `icons.npz` of `mini.artwork`. The concepts are those of
 `benchmarks/peers/concepts.py`, in drawings that neither the base nor its scorer has seen. Each is
-learned by `prism train` from its five pictures, as a user would: of a style with a sentence beside
-each on what it shows, of all others from the pictures alone. Then:
+learned by `prism train` from its five pictures, as a user would: a subject from the pictures alone,
+what different things have in common (a style, a pattern, a palette) with a sentence beside each on
+what it shows besides. Then:
 
 - beside: twelve pairs of subjects, "a [one] next to a [other]", the sum at lower weights too;
 - styled: twelve subjects in the style of another set, "[style] picture of a [subject]";
@@ -155,7 +156,7 @@ class Bench:
         rng = np.random.default_rng(0)
         for k, picture in enumerate(concept.references):
             Image.fromarray(self.world.draw(picture, rng)).save(folder / f"{k}.png")
-            if concept.kind == "style":
+            if concept.noun is None:
                 (folder / f"{k}.txt").write_text(shows(picture), "utf-8")
         return folder
 
@@ -620,7 +621,6 @@ def main() -> None:
     settings = {name: getattr(args, name) for name in sizes}
     entry = catalog.resolve("mini")
     settings |= {"base": entry.revision, "recipe": entry.recipe.flat(), "style": args.in_style}
-    settings["style recipe"] = entry.recipe_of("style").flat()
     if args.set:
         settings["set"] = settings_of(args)
     results, bench = Results(args.out, settings), Bench(args)

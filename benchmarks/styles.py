@@ -24,7 +24,7 @@ import numpy as np
 import transformers
 
 from benchmarks.hands import Hands
-from benchmarks.peers.budget import Updates
+from benchmarks.peers.budget import Updates, unheld
 from benchmarks.peers.concepts import PLAIN, Asked, Concept, concepts, shows
 from benchmarks.peers.learners import LEARNERS, OWN, Learned
 from benchmarks.results import Finding, Results, add_part
@@ -49,20 +49,21 @@ class Way:
 
     template: str
     captions: str
-    rate: float  # of the LoRA
+    rate: float | None = None  # of a LoRA that nothing holds; None: the LoRA is the recipe's
 
     def __str__(self) -> str:
-        return f'"{self.template}", {self.captions}, LoRA {self.rate:g}'
+        lora = "the recipe's" if self.rate is None else f"{self.rate:g}"
+        return f'"{self.template}", {self.captions}, LoRA {lora}'
 
 
-USUAL = Way(IN_STYLE, SEEN, 5e-4)
+USUAL = Way(IN_STYLE, SEEN)
 WAYS = (
-    Way(TEMPLATE, SEEN, 3e-4),  # as a subject is learned
+    Way(TEMPLATE, SEEN, 3e-4),
     Way(IN_STYLE, SEEN, 3e-4),
     USUAL,
     Way(IN_STYLE, SEEN, 1e-3),
-    Way(TEMPLATE, WRITTEN, 5e-4),
-    Way(IN_STYLE, WRITTEN, 5e-4),
+    Way(TEMPLATE, WRITTEN),
+    Way(IN_STYLE, WRITTEN),
 )
 
 
@@ -99,8 +100,10 @@ class Styles:
         lesson = replace(self.bench.lesson(style, backbone), template=way.template)
         if way.captions == WRITTEN:
             lesson = replace(lesson, captions={OWN: [shows(each) for each in style.references]})
-        recipe = self.bench.style_recipe
-        recipe = replace(recipe, finetuning=replace(recipe.finetuning, lr=way.rate))
+        recipe = self.bench.recipe
+        if way.rate is not None:
+            recipe = unheld(recipe)
+            recipe = replace(recipe, finetuning=replace(recipe.finetuning, lr=way.rate))
         updates = Updates(recipe.tokens.steps, recipe.finetuning.steps)
         learned = LEARNERS["prism"].learn(backbone, lesson, recipe, updates, seed)
         return self._judged(name, self.bench.draw(backbone, style, learned, seed))
@@ -178,7 +181,7 @@ def main() -> None:
     }
     hands = Hands.learn(bench.world, bench.judge.scorer, (*STYLES, *HELD_OUT), {*ASKED, *shown})
     measured = Styles(bench, hands)
-    results = Results(args.out, {"base": entry.revision, "recipe": entry.recipe_of("style").flat()})
+    results = Results(args.out, {"base": entry.revision, "recipe": entry.recipe.flat()})
     jobs = {
         key_of(str(way), name, seed): partial(measured.learned, way, name, style, seed)
         for seed, way, (name, style) in product(range(args.seeds), WAYS, styles.items())

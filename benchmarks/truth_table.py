@@ -7,7 +7,8 @@
 updates as the whole recipe of prism has, or as many as the same seconds buy, at the cost of an
 update that is measured once, at the start, when nothing else should run. Captions, which only prism
 looks at, are those that `prism train` would take: the practice base's own. Learning rates are the
-recipe's, or each learner's in `TUNED`; `--trial` and `--set` look for them on other concepts.
+recipe's, of its LoRA prism's alone: the others have `unheld`'s. `--trial` and `--set` look for them
+on other concepts.
 
 A finished training is a line of `--out` and is never done again; after `--costs`, `--part 1/2` and
 `--part 2/2` are two processes that share the work. Prints means over the concepts that every
@@ -34,10 +35,19 @@ import transformers
 
 from benchmarks.interval import with_interval
 from benchmarks.peers import judging
-from benchmarks.peers.budget import Updates
+from benchmarks.peers.budget import HELD, Updates, unheld
 from benchmarks.peers.concepts import Asked, Concept, concepts
 from benchmarks.peers.judging import Judge
-from benchmarks.peers.learners import BARE, COSTS, LEARNERS, NAMED, OWN, Learned, Lesson
+from benchmarks.peers.learners import (
+    BARE,
+    COSTS,
+    LEARNERS,
+    NAMED,
+    OWN,
+    PRISM,
+    Learned,
+    Lesson,
+)
 from benchmarks.results import WHOLE, Finding, Results, add_part, add_settings, settings_of
 from mini import training
 from mini.imagenet import efficientnet
@@ -59,23 +69,21 @@ TRUE, WORDS = "(true pictures)", "(words alone)"
 AT_ONCE = 20  # pictures
 TIMED = 40  # updates
 NUMBERS = ("fidelity", "fidelity_net", "alignment", "harmonic", "leakage")
-COMPARED = ("fidelity", "harmonic", "leakage")  # with prism's, concept by concept
+COMPARED = ("fidelity", "harmonic", "leakage")  # concept by concept
 KINDS = {
     "all": None, "subjects": ("subject",), "styles": ("style",),
     "patterns and palettes": ("pattern", "palette"),
 }  # fmt: skip
 COSTS_KEY = "costs"
 NAMED_CAPTIONS = "prism, whole captions"  # the paper's way, not prism's: only where it is asked for
-TUNED: Mapping[str, Mapping[str, float]] = {}
-"""Settings in which a learner differs from the recipe, where another did better for it."""
 
 
 @dataclass(frozen=True)
 class Bench:
     """What every training is given."""
 
-    recipe: Recipe
-    style_recipe: Recipe
+    recipe: Recipe  # prism's
+    plain: Recipe  # of a LoRA that nothing holds
     side: int  # of a picture, in px
     base: Backbone
     device: torch.device
@@ -95,11 +103,12 @@ class Bench:
         images: int,
         drawing_steps: int,
     ) -> Bench:
-        """On a base. eyes: a scorer's folder. changes: of the base's recipes, by setting."""
-        runtime, world = detect(), World(artwork)
+        """On a base. eyes: a scorer's folder. changes: of the recipes, by setting."""
+        runtime, world, flags = detect(), World(artwork), dict(changes or {})
+        plain = unheld(entry.recipe)
         return cls(
-            recipe=resolve(entry.recipe_of("subject"), flags=changes or {}).recipe,
-            style_recipe=resolve(entry.recipe_of("style"), flags=changes or {}).recipe,
+            recipe=resolve(entry.recipe, flags=flags).recipe,
+            plain=resolve(plain, flags=flags | {"finetuning.preservation": 0.0}).recipe,
             side=entry.size,
             base=catalog.load(entry, runtime),
             device=runtime.device,
@@ -125,14 +134,9 @@ class Bench:
         if learner == WORDS:
             learned = Learned(word=concept.noun or "", steps=0)
         else:
-            method, recipe = LEARNERS[learner], self.recipe_of(learner, concept)
-            learned = method.learn(
-                backbone,
-                self.lesson(concept, backbone),
-                recipe,
-                method.stages.share(recipe, costs or None),
-                seed,
-            )
+            recipe, updates = self.given(learner, costs or None)
+            lesson = self.lesson(concept, backbone)
+            learned = LEARNERS[learner].learn(backbone, lesson, recipe, updates, seed)
         seconds = round(time.monotonic() - began, 2)
         verdict = self.judge.verdict(concept, self.draw(backbone, concept, learned, seed))
         return {
@@ -143,20 +147,21 @@ class Bench:
             **verdict.numbers(),
         }
 
-    def recipe_of(self, learner: str, concept: Concept) -> Recipe:
-        """The recipe of the concept's kind with the settings of the learner's own."""
-        usual = self.style_recipe if concept.kind == "style" else self.recipe
-        return resolve(usual, flags=TUNED.get(learner, {})).recipe
+    def given(self, learner: str, costs: Mapping[str, float] | None) -> tuple[Recipe, Updates]:
+        """A learner's settings, and what updates it has for the price of prism's recipe."""
+        stages = LEARNERS[learner].stages
+        recipe = self.recipe if stages.lora == HELD else self.plain
+        return recipe, stages.share(recipe, costs, budget=PRISM.price(self.recipe, costs))
 
     def costs(self, concept: Concept) -> dict[str, float]:
         """Seconds of an update, by stage."""
         found = {}
-        for stage, (learner, lora) in COSTS.items():
+        for stage, (learner, one) in COSTS.items():
 
-            def seconds(updates: int, learner: str = learner, lora: bool = lora) -> float:
+            def seconds(updates: int, learner: str = learner, one: Updates = one) -> float:
                 backbone = copy.deepcopy(self.base)
                 lesson = self.lesson(concept, backbone)
-                given = Updates(0, updates) if lora else Updates(updates, 0)
+                given = Updates(updates * one.words, updates * one.lora)
                 began = time.monotonic()
                 LEARNERS[learner].learn(backbone, lesson, self.recipe, given, 0)
                 return time.monotonic() - began
@@ -231,8 +236,7 @@ def said(concept: Concept, template: str) -> Concept:
 
 def key_of(learner: str, concept: Concept, seed: int) -> str:
     """Of a training, in the results."""
-    own = "".join(f", {name}={value}" for name, value in TUNED.get(learner, {}).items())
-    return f"{learner}{own}, {concept.name}, seed {seed}"
+    return f"{learner}, {concept.name}, seed {seed}"
 
 
 def tables(rows: Sequence[Finding], learners: Sequence[str]) -> Iterator[str]:
@@ -250,8 +254,8 @@ def tables(rows: Sequence[Finding], learners: Sequence[str]) -> Iterator[str]:
 
 def table(rows: Sequence[Finding], learners: Sequence[str]) -> Iterator[str]:
     """A line a learner: means over concepts of means over seeds, and differences to prism's."""
-    lessened = (f"{number}, less prism's" for number in COMPARED)
-    heads = (*NUMBERS, *lessened, "first loss", "updates", "seconds")
+    lessened = (f"{number}, less" for number in COMPARED)
+    heads = (*NUMBERS, *lessened, "less whose", "first loss", "updates", "seconds")
     yield "| learner | " + " | ".join(heads) + " |"
     yield "| --- " * (len(heads) + 1) + "|"
     names = sorted({row["concept"] for row in rows})
@@ -262,12 +266,12 @@ def table(rows: Sequence[Finding], learners: Sequence[str]) -> Iterator[str]:
 
     for learner in learners:
         shown = [with_interval(by_concept(learner, number)) for number in NUMBERS]
-        for number in COMPARED:
-            if learner == "prism" or "prism" not in learners:
-                shown.append("")
-                continue
-            pairs = zip(by_concept(learner, number), by_concept("prism", number), strict=True)
+        than = LEARNERS[learner].than if learner in LEARNERS else "prism"
+        compared = than != learner and than in learners
+        for number in COMPARED if compared else ():
+            pairs = zip(by_concept(learner, number), by_concept(than, number), strict=True)
             shown.append(with_interval([one - other for one, other in pairs], "+.2f"))
+        shown += [than] if compared else [""] * (len(COMPARED) + 1)
         known = all(row.get("first loss") is not None for row in rows if row["learner"] == learner)
         shown.append(with_interval(by_concept(learner, "first loss"), ".3f") if known else "")
         shown += [f"{fmean(by_concept(learner, key)):.0f}" for key in ("steps", "seconds")]
@@ -327,7 +331,7 @@ def main() -> None:
         "artwork": digest(args.artwork), "judging": judging.VERSION, "equal": args.equal,
         "trial": args.trial, "prompts": args.prompts, "images": args.images,
         "drawing steps": args.drawing_steps, "recipe": bench.recipe.flat(),
-        "style recipe": bench.style_recipe.flat(), "said": args.said,
+        "plain recipe": bench.plain.flat(), "said": args.said,
     }  # fmt: skip
     chosen = [
         replace(each, prompts=each.prompts[: args.prompts])

@@ -7,11 +7,11 @@ costs is measured once, and every training has the updates that its seconds buy.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prism_cli.settings import Recipe
 
-LORA = "lora"
+LORA, HELD = "lora", "lora, held"  # costs of a LoRA's update: its plain loss, and with L_keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,24 +29,40 @@ class Updates:
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """What a learner trains. words: the name of its first stage's cost, None where it has none."""
+    """What a learner trains: the names of its stages' costs, None where it lacks one."""
 
     words: str | None
-    lora: bool
+    lora: str | None
 
-    def share(self, recipe: Recipe, costs: Mapping[str, float] | None) -> Updates:
-        """Its updates: in the recipe's proportion of both stages, at the cost of the whole recipe.
+    def price(self, recipe: Recipe, costs: Mapping[str, float] | None) -> float:
+        """Seconds of the recipe's updates.
 
         costs: seconds an update, of each stage by name; None where every update counts the same.
         """
-        proportion = Updates(
-            recipe.tokens.steps if self.words else 0, recipe.finetuning.steps if self.lora else 0
+        steps = {self.words: recipe.tokens.steps, self.lora: recipe.finetuning.steps}
+        return sum(n * (costs[name] if costs else 1) for name, n in steps.items() if name)
+
+    def share(self, recipe: Recipe, costs: Mapping[str, float] | None, *, budget: float) -> Updates:
+        """The updates that a budget buys, in the recipe's proportion of both stages.
+
+        budget: a `price`, at the same costs.
+        """
+        scale = budget / self.price(recipe, costs)
+        return Updates(
+            round(scale * recipe.tokens.steps) if self.words else 0,
+            round(scale * recipe.finetuning.steps) if self.lora else 0,
         )
-        if costs is None:
-            whole = recipe.tokens.steps + recipe.finetuning.steps
-            scale = whole / proportion.total
-        else:
-            seconds = recipe.tokens.steps * costs["tokens"] + recipe.finetuning.steps * costs[LORA]
-            words = costs[self.words] if self.words else 0.0
-            scale = seconds / (proportion.words * words + proportion.lora * costs[LORA])
-        return Updates(round(scale * proportion.words), round(scale * proportion.lora))
+
+
+def unheld(recipe: Recipe) -> Recipe:
+    """Without L_keep: half the rate, and a third more updates, each of which costs less.
+
+    So did the practice base do best without it (docs/method.md, "The practice base").
+    """
+    options = recipe.finetuning
+    if not options.preservation:
+        return recipe
+    plain = replace(
+        options, preservation=0.0, lr=options.lr / 2, steps=round(options.steps * 4 / 3)
+    )
+    return replace(recipe, finetuning=plain)

@@ -93,7 +93,7 @@ def concepts(world: World, *, trial: bool = False) -> list[Concept]:
 
 
 def shows(picture: Picture) -> str:
-    """What a person would say that a picture of a style shows, but for the style."""
+    """What a person would say that a picture shows, but for a style or what is worn."""
     things = [thing.noun for thing in (picture.thing, picture.beside) if thing]
     return f"{' next to '.join(map(article, things))} {picture.ground.words()}"
 

@@ -9,11 +9,14 @@ own batch and rank, so that they differ in what is learned and from which prompt
   LoRA, under "a photo of a sks cat", or "a photo of sks".
 - Pivotal tuning (Roich et al., 2021; for LoRA as in cloneofsimo/lora): the word first, then a LoRA
   while the word is fixed.
+- prism at gamma = 0: Algorithm 2 as the paper has it, where nothing holds the LoRA. The next ones
+  leave out, or have, one thing more, and are compared with it:
 - prism without residuals: its random start and its bare prompt, and no more than the target in it.
 - prism without captions: every residual starts from "a photo". With whole ones: they name the
   concept too, as the paper's do.
 
-Words are left at their running average where the recipe has one, in every learner.
+Words are left at their running average where the recipe has one, in every learner. All but prism
+itself have the LoRA of `budget.unheld`.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from benchmarks.peers.budget import Stages, Updates
+from benchmarks.peers.budget import HELD, LORA, Stages, Updates
 from prism_cli.backbones.base import Backbone, Conditioning, Prompt, Rows, Slot
 from prism_cli.backbones.corruption import corrupt, target
 from prism_cli.method.conditions import TEMPLATE
@@ -97,10 +100,11 @@ Learn = Callable[[Backbone, Lesson, Recipe, Updates, int], Learned]
 
 @dataclass(frozen=True, slots=True)
 class Learner:
-    """A method and the stages that it has."""
+    """A method and the stages that it has. than: the learner it is compared with."""
 
     learn: Learn
     stages: Stages
+    than: str = "prism"
 
 
 def textual_inversion(
@@ -193,26 +197,28 @@ def prism(
     )
 
 
+PRISM, PAPER = Stages("tokens", HELD), Stages("tokens", LORA)
+UNHELD = "prism, gamma = 0"
 LEARNERS: Mapping[str, Learner] = {
-    "prism": Learner(prism, Stages("tokens", lora=True)),
-    "prism, no captions": Learner(partial(prism, captions=BARE), Stages("tokens", lora=True)),
-    "prism, beta = 0": Learner(partial(prism, beta=0.0), Stages("tokens, beta = 0", lora=True)),
-    "prism, no residuals": Learner(without_residuals, Stages("word", lora=True)),
-    "pivotal tuning": Learner(pivotal_tuning, Stages("word", lora=True)),
-    "Textual Inversion": Learner(textual_inversion, Stages("word", lora=False)),
-    "DreamBooth-LoRA": Learner(dreambooth, Stages(None, lora=True)),
-    "DreamBooth-LoRA, no noun": Learner(
-        partial(dreambooth, with_noun=False), Stages(None, lora=True)
-    ),
-    "prism, whole captions": Learner(partial(prism, captions=NAMED), Stages("tokens", lora=True)),
+    "prism": Learner(prism, PRISM),
+    UNHELD: Learner(prism, PAPER),
+    "prism, no captions": Learner(partial(prism, captions=BARE), PAPER, UNHELD),
+    "prism, beta = 0": Learner(partial(prism, beta=0.0), Stages("tokens, beta = 0", LORA), UNHELD),
+    "prism, no residuals": Learner(without_residuals, Stages("word", LORA), UNHELD),
+    "pivotal tuning": Learner(pivotal_tuning, Stages("word", LORA)),
+    "Textual Inversion": Learner(textual_inversion, Stages("word", None)),
+    "DreamBooth-LoRA": Learner(dreambooth, Stages(None, LORA)),
+    "DreamBooth-LoRA, no noun": Learner(partial(dreambooth, with_noun=False), Stages(None, LORA)),
+    "prism, whole captions": Learner(partial(prism, captions=NAMED), PAPER, UNHELD),
 }
-COSTS: Mapping[str, tuple[str, bool]] = {
-    "tokens": ("prism", False),
-    "tokens, beta = 0": ("prism, beta = 0", False),
-    "word": ("pivotal tuning", False),
-    "lora": ("DreamBooth-LoRA", True),
+COSTS: Mapping[str, tuple[str, Updates]] = {
+    "tokens": ("prism", Updates(1, 0)),
+    "tokens, beta = 0": ("prism, beta = 0", Updates(1, 0)),
+    "word": ("pivotal tuning", Updates(1, 0)),
+    LORA: ("DreamBooth-LoRA", Updates(0, 1)),
+    HELD: ("prism", Updates(0, 1)),
 }
-"""By whom each stage's cost is measured, and whether it is of the LoRA."""
+"""By whom each stage's cost is measured, and an update of it."""
 
 
 def _about(template: str, word: Slot) -> Prompt:

@@ -57,7 +57,7 @@ class BaseEntry:
     """A base that can be loaded. size: its resolution in px.
 
     previews: by kind of concept, prompts in which * is it. in_style: a thing, {}, in the style *.
-    style_alone: likewise, of nothing in particular. style_recipe: where a style has another recipe.
+    style_alone: likewise, of nothing in particular.
     """
 
     id: str
@@ -70,14 +70,9 @@ class BaseEntry:
     previews: Mapping[str, tuple[str, ...]]
     in_style: str
     style_alone: str
-    style_recipe: Recipe | None = None
     practice: bool = False  # the embedded base, which knows no photographs
     mixed: str = ""  # why a LoRA cannot be confined to its token here, where it cannot
     one_prompt: str = ""  # why a negative prompt does nothing here, where it does not
-
-    def recipe_of(self, kind: str) -> Recipe:
-        """The defaults of a training of a concept of this kind."""
-        return self.style_recipe or self.recipe if kind == "style" else self.recipe
 
 
 def resolve(base: str | None) -> BaseEntry:
@@ -290,7 +285,6 @@ def _entry(base_id: str, folder: Path, revision: str = "", *, practice: bool = F
         parameterization=parameterization,
         size=size,
         recipe=family.recipe,
-        style_recipe=family.style_recipe,
         previews=family.previews,
         in_style=family.in_style,
         style_alone=family.style_alone,

@@ -119,7 +119,7 @@ def prepare(
     name = free_name(request.folder, request.name, replace=request.force)
     runtime = detect()
     entry, why = choose(request.base, cuda=runtime.device.type == "cuda", ahead=request.ahead)
-    settings = resolve(entry.recipe_of(request.kind), request.file, request.flags)
+    settings = resolve(entry.recipe, request.file, request.flags)
     check_model(settings)
     introduce(entry, why, runtime, on_event)
     if request.compiled:

@@ -15,10 +15,12 @@ from prism_cli.backbones import catalog
 from prism_cli.backbones.base import Conditioning, Prompt, Rows
 from prism_cli.backbones.unet import UNetBackbone
 from prism_cli.runtime import detect, generator
-from prism_cli.settings import Recipe, TokenOptions
+from prism_cli.settings import FinetuneOptions, Recipe, TokenOptions
 
 PHOTOS = 2
-RECIPE = Recipe(tokens=TokenOptions(batch=2, anchors=1, lr=0.01))
+RECIPE = Recipe(
+    tokens=TokenOptions(batch=2, anchors=1, lr=0.01), finetuning=FinetuneOptions(preservation=0.3)
+)
 LESSON = Lesson(
     z_0=torch.randn(PHOTOS, 1, 8, 16, 16, generator=generator(0)),
     captions={OWN: ["in the city", "in a field"], NAMED: ["a cat", "a cat"], BARE: ["a photo"] * 2},

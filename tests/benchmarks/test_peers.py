@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.peers.budget import Stages
+from benchmarks.peers.budget import HELD, LORA, Stages, Updates, unheld
 from benchmarks.peers.concepts import REFERENCES, Concept, concepts
 from benchmarks.peers.judging import Judge
-from benchmarks.truth_table import said, tables
+from benchmarks.peers.learners import COSTS as LEARNER_COSTS
+from benchmarks.peers.learners import LEARNERS
+from benchmarks.truth_table import Bench, said, tables
 from mini.vocabulary import NOUNS
 from mini.world import World
 from prism_cli.backbones import catalog
 from prism_cli.encoders.scorer import Scorer
-from prism_cli.settings import Recipe
+from prism_cli.settings import Recipe, resolve
 from tests.mini.drawings import icons
 
 
@@ -79,28 +83,50 @@ def test_nothing_is_tried_out_on_what_is_reported(world: World) -> None:
 
 
 RECIPE = Recipe()  # 200 and 200
-COSTS = {"tokens": 0.3, "word": 0.1, "lora": 0.1}
+COSTS = {"tokens": 0.3, "word": 0.1, LORA: 0.1, HELD: 0.15}
+BOTH, PLAIN, WORD, ALONE = (
+    Stages("tokens", HELD), Stages("word", LORA), Stages("word", None), Stages(None, LORA)
+)  # fmt: skip
 
 
 class TestBudget:
     """Twice as dear, half as many."""
 
-    def test_equal_seconds(self) -> None:
-        for stages in (
-            Stages("tokens", lora=True),
-            Stages("word", lora=True),
-            Stages("word", lora=False),
-            Stages(None, lora=True),
-        ):
-            given = stages.share(RECIPE, COSTS)
-            words = COSTS[stages.words] if stages.words else 0.0
-            assert given.words * words + given.lora * 0.1 == pytest.approx(80)
-            assert given.words == given.lora or not (given.words and given.lora)
+    @pytest.mark.parametrize("stages", [BOTH, PLAIN, WORD, ALONE])
+    def test_equal_seconds(self, stages: Stages) -> None:
+        budget = BOTH.price(RECIPE, COSTS)
+        given = stages.share(RECIPE, COSTS, budget=budget)
+        words = COSTS[stages.words] if stages.words else 0.0
+        lora = COSTS[stages.lora] if stages.lora else 0.0
+        assert budget == pytest.approx(90)
+        assert given.words * words + given.lora * lora == pytest.approx(90)
+        assert given.words == given.lora or not (given.words and given.lora)
 
     def test_equal_updates(self) -> None:
-        both, one = Stages("tokens", lora=True), Stages(None, lora=True)
-        assert [s.share(RECIPE, None).total for s in (both, one)] == [400, 400]
-        assert both.share(RECIPE, None).words == 200
+        budget = BOTH.price(RECIPE, None)
+        shares = [each.share(RECIPE, None, budget=budget) for each in (BOTH, ALONE)]
+        assert [each.total for each in shares] == [400, 400]
+        assert shares[0].words == 200
+
+    def test_a_lora_that_nothing_holds(self) -> None:
+        """It has half the rate and takes as long; where none is held it is the recipe's own."""
+        held = resolve(RECIPE, flags={"finetuning.preservation": 0.3, "finetuning.steps": 300})
+        plain = unheld(held.recipe).finetuning
+        assert (plain.preservation, plain.steps) == (0.0, 400)
+        assert plain.lr == held.recipe.finetuning.lr / 2
+        assert unheld(RECIPE) == RECIPE
+
+    def test_what_each_learner_is_given(self) -> None:
+        """Prism its recipe; a LoRA that nothing holds the other, as many as the price buys."""
+        nothing: Any = None
+        held = resolve(RECIPE, flags={"finetuning.preservation": 0.3, "finetuning.steps": 150})
+        bench = Bench(held.recipe, unheld(held.recipe), 64, *[nothing] * 4, 1, 1)
+
+        stages = [each.stages for each in LEARNERS.values()]
+        assert {name for s in stages for name in (s.words, s.lora) if name} == {*LEARNER_COSTS}
+        assert bench.given("prism", COSTS) == (held.recipe, Updates(200, 150))
+        assert bench.given("prism, gamma = 0", COSTS) == (bench.plain, Updates(206, 206))
+        assert bench.given("pivotal tuning", None) == (bench.plain, Updates(175, 175))
 
 
 @pytest.mark.parametrize("kind", ["subject", "palette"])
@@ -138,19 +164,29 @@ class TestJudge:
 
 
 def test_the_tables_compare_what_every_learner_has() -> None:
-    """Concepts that one of them lacks are left out, and differences are concept by concept."""
+    """Concepts that one of them lacks are left out; differences are concept by concept.
+
+    A peer is compared with prism, an ablation with what it is an ablation of.
+    """
     numbers = dict.fromkeys(("fidelity", "fidelity_net", "alignment", "steps", "seconds"), 1.0)
     rows = [
         {"learner": learner, "concept": c, "kind": "subject", "harmonic": h, "leakage": 0.25}
         | numbers
         for learner, found in {
             "prism": {"a": 0.5, "b": 0.7, "c": 0.0},
+            "prism, gamma = 0": {"a": 0.5, "b": 0.5},
+            "prism, beta = 0": {"a": 0.2, "b": 0.2},
             "pivotal tuning": {"a": 0.4, "b": 0.6},
         }.items()
         for c, h in found.items()
     ]
-    lines = list(tables(rows, ["prism", "pivotal tuning", "Textual Inversion"]))
+    lines = list(tables(rows, [*LEARNERS]))
 
     assert lines[0] == "\nall (2)\n" and not any("Textual" in line for line in lines)
     assert "| 0.60 (0.50 to 0.70) |" in lines[3]
-    assert "| -0.10 (-0.10 to -0.10) |" in lines[4]
+    assert lines[3].endswith("|  |  | 1 | 1 |")
+    assert "| -0.10 (-0.20 to +0.00) |" in lines[4] and "| prism |  |" in lines[4]
+    assert "| -0.30 (-0.30 to -0.30) |" in lines[5] and "| prism, gamma = 0 |  |" in lines[5]
+    assert "| -0.10 (-0.10 to -0.10) |" in lines[6] and "| prism |  |" in lines[6]
+    alone = [line for line in tables(rows, ["pivotal tuning"]) if "pivotal" in line]
+    assert alone and all("to -0" not in line for line in alone)
