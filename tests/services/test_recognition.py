@@ -30,7 +30,7 @@ def example(number: int) -> Image.Image:
 
 def elsewhere() -> catalog.BaseEntry:
     """A base that is not the practice base."""
-    return replace(catalog.resolve("mini"), practice=False)
+    return replace(catalog.resolve("mini"), id="owner/photographs", practice=False)
 
 
 def test_means_by_hand() -> None:
