@@ -24,7 +24,7 @@ import numpy as np
 import transformers
 
 from benchmarks.hands import Hands
-from benchmarks.peers.budget import Updates, unheld
+from benchmarks.peers.budget import Updates
 from benchmarks.peers.concepts import PLAIN, Asked, Concept, concepts, shows
 from benchmarks.peers.learners import LEARNERS, OWN, Learned
 from benchmarks.results import Finding, Results, add_part
@@ -102,8 +102,8 @@ class Styles:
             lesson = replace(lesson, captions={OWN: [shows(each) for each in style.references]})
         recipe = self.bench.recipe
         if way.rate is not None:
-            recipe = unheld(recipe)
-            recipe = replace(recipe, finetuning=replace(recipe.finetuning, lr=way.rate))
+            plain = self.bench.plain
+            recipe = replace(plain, finetuning=replace(plain.finetuning, lr=way.rate))
         updates = Updates(recipe.tokens.steps, recipe.finetuning.steps)
         learned = LEARNERS["prism"].learn(backbone, lesson, recipe, updates, seed)
         return self._judged(name, self.bench.draw(backbone, style, learned, seed))

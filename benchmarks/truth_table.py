@@ -38,16 +38,7 @@ from benchmarks.peers import judging
 from benchmarks.peers.budget import HELD, Updates, unheld
 from benchmarks.peers.concepts import Asked, Concept, concepts
 from benchmarks.peers.judging import Judge
-from benchmarks.peers.learners import (
-    BARE,
-    COSTS,
-    LEARNERS,
-    NAMED,
-    OWN,
-    PRISM,
-    Learned,
-    Lesson,
-)
+from benchmarks.peers.learners import BARE, COSTS, LEARNERS, NAMED, OWN, PRISM, Learned, Lesson
 from benchmarks.results import WHOLE, Finding, Results, add_part, add_settings, settings_of
 from mini import training
 from mini.imagenet import efficientnet
