@@ -35,7 +35,7 @@ import transformers
 
 from benchmarks.interval import with_interval
 from benchmarks.peers import judging
-from benchmarks.peers.budget import HELD, Updates, unheld
+from benchmarks.peers.budget import BUDGET, HELD, Updates, unheld
 from benchmarks.peers.concepts import Asked, Concept, concepts
 from benchmarks.peers.judging import Judge
 from benchmarks.peers.learners import BARE, COSTS, LEARNERS, NAMED, OWN, PRISM, Learned, Lesson
@@ -110,7 +110,7 @@ class Bench:
         )
 
     def run(self, learner: str, concept: Concept, seed: int, costs: Mapping[str, float]) -> Finding:
-        """Learn, draw and judge: one row. costs: of an update, none where all count the same."""
+        """Learn, draw and judge: one row. costs: what `costs` gives; {}: all updates cost alike."""
         row = {"learner": learner, "concept": concept.name, "kind": concept.kind, "seed": seed}
         backbone = copy.deepcopy(self.base)
         if learner == TRUE:
@@ -142,24 +142,28 @@ class Bench:
         """A learner's settings, and what updates it has for the price of prism's recipe."""
         stages = LEARNERS[learner].stages
         recipe = self.recipe if stages.lora == HELD else self.plain
-        return recipe, stages.share(recipe, costs, budget=PRISM.price(self.recipe, costs))
+        budget = costs[BUDGET] if costs else PRISM.price(self.recipe, None)
+        return recipe, stages.share(recipe, costs, budget=budget)
 
     def costs(self, concept: Concept) -> dict[str, float]:
-        """Seconds of an update, by stage."""
+        """Seconds of an update, by stage, and of prism's whole recipe."""
         found = {}
         for stage, (learner, one) in COSTS.items():
+            self._seconds(concept, learner, one)  # the first is slower
+            short, long = (
+                self._seconds(concept, learner, Updates(n * one.words, n * one.lora))
+                for n in (1, 1 + TIMED)
+            )
+            found[stage] = (long - short) / TIMED
+        return {**found, BUDGET: PRISM.price(self.recipe, found)}
 
-            def seconds(updates: int, learner: str = learner, one: Updates = one) -> float:
-                backbone = copy.deepcopy(self.base)
-                lesson = self.lesson(concept, backbone)
-                given = Updates(updates * one.words, updates * one.lora)
-                began = time.monotonic()
-                LEARNERS[learner].learn(backbone, lesson, self.recipe, given, 0)
-                return time.monotonic() - began
-
-            seconds(1)
-            found[stage] = (seconds(1 + TIMED) - seconds(1)) / TIMED
-        return found
+    def _seconds(self, concept: Concept, learner: str, given: Updates) -> float:
+        """How long a learner takes for some updates."""
+        backbone = copy.deepcopy(self.base)
+        lesson = self.lesson(concept, backbone)
+        began = time.monotonic()
+        LEARNERS[learner].learn(backbone, lesson, self.recipe, given, 0)
+        return time.monotonic() - began
 
     def lesson(self, concept: Concept, backbone: Backbone) -> Lesson:
         """The references, encoded, captioned as `prism train` would."""

@@ -126,6 +126,10 @@ class GeminiUnreachable(GeminiUnusable):
     """There is no network, or nothing answers at the address."""
 
 
+class AddressRefused(GeminiUnusable):
+    """What was given as the address of a server is none."""
+
+
 class GeminiFailed(PrismError):
     """One question has no answer, whatever became of the others."""
 

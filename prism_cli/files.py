@@ -79,7 +79,8 @@ def _link(written: Path, path: Path) -> None:
 def locked(lock: Path, written: Path, timeout: float | None = None) -> Iterator[None]:
     """Hold the file `lock`, as every process does that writes to `written`.
 
-    timeout: seconds; None for `LOCK_TIMEOUT`. Raises StorageBusy where another one keeps it.
+    timeout: seconds; None for `LOCK_TIMEOUT`, below 0 for ever. Raises StorageBusy where another
+    one keeps it.
     """
     from filelock import FileLock, Timeout  # 50 ms that a listing need not wait
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from prism_cli.errors import (
+    AddressRefused,
     AnswerBlocked,
     AnswerMalformed,
     GeminiBusy,
@@ -51,7 +52,7 @@ class Gemini:
     """A model of the Gemini API, which several threads may ask at once.
 
     key: None for what the environment has. base_url: None for Google's, or what `ADDRESS` has.
-    timeout: seconds, of one request. Raises KeyMissing, KeyRefused or GeminiUnreachable where
+    timeout: seconds, of one request. Raises KeyMissing, KeyRefused or AddressRefused where
     nothing can be asked.
     """
 
@@ -222,7 +223,7 @@ def _checked_address(address: str | None) -> str | None:
     except ValueError:
         whole = False
     if not whole:
-        raise GeminiUnreachable(
+        raise AddressRefused(
             f"{ADDRESS} is not the address of a server", hint="unset it, or begin it with https://"
         )
     return address or None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import platform
 import secrets
 import sys
@@ -81,12 +82,18 @@ def detect() -> Runtime:
 
 
 def machine() -> Machine:
-    """The machine that this runs on, as it is now."""
-    ram = psutil.virtual_memory()
+    """The machine that this runs on, as it is now.
+
+    What an earlier base of this process has left in torch's cache counts as free.
+    """
     runtime = detect()
+    gc.collect()
+    ram = psutil.virtual_memory()
     if runtime.device.type == "cuda":
+        torch.cuda.empty_cache()
         free, memory = torch.cuda.mem_get_info()
     elif runtime.device.type == "mps":
+        torch.mps.empty_cache()
         memory = torch.mps.recommended_max_memory()  # what Metal lets a process have
         free = memory - torch.mps.driver_allocated_memory()
     else:

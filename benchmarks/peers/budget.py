@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from prism_cli.settings import Recipe
 
 LORA, HELD = "lora", "lora, held"  # costs of a LoRA's update: its plain loss, and with L_keep
+BUDGET = "budget"  # beside the costs: of every learner, in seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ _PREVIEWS = {
     "action": ("a man *", "a woman *", "a dog *", "a robot *"),
 }
 _IN_STYLE = "{} in the style of *"
+_STYLE_ALONE = "a picture in the style of *"
 _STABLE_DIFFUSION = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
 
 
@@ -70,7 +71,7 @@ class Family:
     parameterization: str | None = None
     previews: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _PREVIEWS)
     in_style: str = _IN_STYLE
-    style_alone: str = "a picture in the style of *"
+    style_alone: str = _STYLE_ALONE
     on_cpu: str = ""
     quantized: tuple[str, ...] = ()
     mixed: str = ""
@@ -192,3 +193,13 @@ NAMES: Mapping[str, str] = {base.repository: name for name, base in NAMED.items(
 def in_style_on(base: str) -> str:
     """How a style is said on a base, which need not be here; see `Family`."""
     return MINI.in_style if base == "mini" else _IN_STYLE
+
+
+def style_alone_on(base: str) -> str:
+    """Likewise, of nothing in particular."""
+    return MINI.style_alone if base == "mini" else _STYLE_ALONE
+
+
+def mixed_by(parameterization: str) -> str:
+    """Why a LoRA cannot be confined to its token on such a base, "" where it can; see `Family`."""
+    return MIXED if parameterization == FAMILIES["FluxPipeline"].parameterization else ""

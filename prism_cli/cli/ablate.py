@@ -102,9 +102,9 @@ def ablate_command(
     if dry_run:
         from prism_cli.services.rehearsal import rehearse, rehearse_shots
 
-        planned = plan_ablation(request)
         with progress() as on_event:
-            training = rehearse(planned.training, on_event).fit
+            planned = plan_ablation(request, on_event)
+            training = rehearse(planned.training).fit if planned.missing else None
         drawing = rehearse_shots(planned.entry, planned.sampling, planned.pictures)
         measured.ablation_plan(planned, training, drawing)
         return

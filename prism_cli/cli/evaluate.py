@@ -113,18 +113,20 @@ def eval_command(
     render.use(json=json, quiet=quiet)
     from prism_cli.evaluation_prompts import read_prompts
     from prism_cli.registry.store import Registry
-    from prism_cli.services.early import check_folder
+    from prism_cli.services.early import check_drawing, check_evaluable, check_folder
+    from prism_cli.services.vlm_judge import model_of
 
-    registry = Registry(paths.concepts_dir())
-    registry.entry(name)
+    archive = Registry(paths.concepts_dir()).load(name)
     own = read_prompts(prompts) if prompts else None
+    check_evaluable(archive, live=live, own=own is not None)
+    check_drawing(steps, guidance)
+    model_of(judge and judge.value, judge_model)
     if photos is not None:
         check_folder(photos)
     if not dry_run:
         from prism_cli.services.trained_base import base_of
 
         make_sure_of(base, yes)  # before torch is imported, which takes seconds
-        archive = registry.load(name)
         if base is None:
             with_base_of_concept(partial(base_of, archive), yes)
         make_sure_of_judges(practice=archive.manifest.base.id == "mini", yes=yes)
@@ -157,7 +159,7 @@ def eval_command(
             hint="run the same command again to go on from what is drawn and answered",
         ) from None
     if dry_run:
-        measured.plan(plan, rehearse_shots(plan.entry, plan.sampling, plan.groups.total))
+        measured.plan(plan, rehearse_shots(plan.entry, plan.sampling, plan.missing))
     else:
         measured.evaluated(found)
         if found.unanswered:

@@ -105,10 +105,15 @@ def gen_command(
     it and \[name:part] one of its concepts. A backslash makes a plain bracket.
     """
     render.use(json=json, quiet=quiet)
-    from prism_cli.services.early import check_prompts
+    from prism_cli.services.early import check_drawing, check_prompts
+    from prism_cli.services.picture_metadata import read_record
     from prism_cli.services.picture_paths import picture_paths
 
     check_prompts(prompt or "", negative or "")
+    check_drawing(steps, guidance)
+    wanted = None if size is None else _size(size)
+    if replay is not None:
+        read_record(replay)
     picture_paths(out, (), range(count), force=force)  # a name that is taken, before a download
     ahead = None
     if dry_run:
@@ -125,7 +130,7 @@ def gen_command(
         steps=steps,
         guidance=guidance,
         negative=negative,
-        size=None if size is None else _size(size),
+        size=wanted,
         scale=scale,
         method=method,
         out=out,

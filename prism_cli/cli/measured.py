@@ -88,6 +88,7 @@ def plan(planned: EvalPlan, fit: Fit) -> None:
             "prompts": len(prompts.prompts),
             "prompt_list": prompts.name,
             "pictures": groups.total,
+            "missing": planned.missing,
             "with_concept": learned,
             "by_base": alone,
             "steps": sampling.steps,
@@ -104,7 +105,8 @@ def plan(planned: EvalPlan, fit: Fit) -> None:
     facts = {
         "concept": f"[{planned.request.name}]",
         "prompts": f"{len(prompts.prompts)} ({prompts.name})",
-        "pictures": f"{groups.total}: {learned} with the concept, {alone} by the base alone",
+        "pictures": f"{groups.total}: {learned} with the concept, {alone} by the base alone; "
+        f"{planned.missing} of them to draw",
         "steps": f"{sampling.steps} at guidance {sampling.guidance:g}",
     }
     if planned.judging:
@@ -142,26 +144,31 @@ def ablated(found: Ablation) -> None:
         render.hint("one concept has no interval: give more folders")
 
 
-def ablation_plan(planned: AblationPlan, training: Fit, drawing: Fit) -> None:
+def ablation_plan(planned: AblationPlan, training: Fit | None, drawing: Fit) -> None:
     """Print how much an ablation would be; only the results file when quiet.
 
-    training, drawing: those of one cell.
+    training, drawing: those of one cell. training: None where no cell is left to do.
     """
     cells, missing = len(planned.cells), len(planned.missing)
-    seconds = missing * (training.seconds + drawing.seconds)
+    seconds = missing * (training.seconds + drawing.seconds) if training else 0.0
     if render.style().json:
         content = {
             "cells": cells,
             "missing": missing,
             "pictures": missing * planned.pictures,
             "seconds": seconds,
-            "fit": asdict(training),
+            "fit": asdict(training) if training else None,
         }
         render.document("ablate", {"plan": content})
         return
     if render.style().quiet:
         render.result(str(planned.out))
         return
+    if training is None:
+        render.facts({"cells": f"{cells}, none of them to do", "results": str(planned.out)})
+        render.hint("the same command without --dry-run prints the tables")
+        return
+    about = "about" if training.timed else "at least"
     render.facts(
         {
             "cells": f"{cells}, {missing} of them to do",
@@ -169,7 +176,7 @@ def ablation_plan(planned: AblationPlan, training: Fit, drawing: Fit) -> None:
             f"and {planned.pictures} pictures ({render.duration(drawing.seconds)})",
             "results": str(planned.out),
             **render.fit_facts(training),
-            "time": f"about {render.duration(seconds)} for all that is to do",
+            "time": f"{about} {render.duration(seconds)} for all that is to do",
         }
     )
     render.hint("nothing was trained; the same command without --dry-run does it")

@@ -18,7 +18,7 @@ from prism_cli.method.composition import Factors, Lora
 CLASH = 0.5
 """A cosine of 0.5 makes the energy of two equally strong deltas half more than both have. LoRAs
 have little in common where their concepts have: of unrelated ones, on the practice base, a
-twentieth of the layers is above 0.18 (docs/results.md)."""
+twentieth of the layers is above 0.12 (docs/results.md)."""
 
 SHARED = 0.5
 """Two deltas that both read and write more than half of the smaller one's directions in common."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +28,8 @@ class Score:
 class PromptResult:
     """One prompt of an evaluation.
 
-    prompt: with the concept in brackets. plain: what the base drew alone. text: what both were
-    compared with. pictures, base_pictures: names of files.
+    prompt: with * for the concept, or its name. plain: what the base drew alone. text: what both
+    were compared with. pictures, base_pictures: names of files.
     """
 
     prompt: str
@@ -105,6 +105,19 @@ class Evaluation:
     both: tuple[str, ...]
     satisfaction: Satisfaction | None = None
     leakage: tuple[tuple[float, ...], ...] | None = None
+
+    def named(self, name: str) -> Evaluation:
+        """As it is shown: the concept's name, which may change, for the * of every prompt."""
+
+        def said(prompt: str) -> str:
+            return prompt.replace("*", f"[{name}]")
+
+        judged = self.satisfaction
+        if judged is not None:
+            verdicts = (replace(each, prompt=said(each.prompt)) for each in judged.verdicts)
+            judged = replace(judged, verdicts=tuple(verdicts))
+        prompts = tuple(replace(each, prompt=said(each.prompt)) for each in self.prompts)
+        return replace(self, prompts=prompts, satisfaction=judged)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,9 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from prism_cli import __version__, evaluation_prompts
@@ -18,20 +17,21 @@ from prism_cli.backbones.base import SamplingPlan
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.errors import OptionRefused
 from prism_cli.evaluation_prompts import PromptList
-from prism_cli.method.bootstrap import Interval, mean_interval
 from prism_cli.method.evaluation import alignment, likeness
-from prism_cli.runtime import Runtime, generator
+from prism_cli.runtime import Runtime
 from prism_cli.services import checkpoint
-from prism_cli.services.ablation_rows import Row, add_row, read_rows
-from prism_cli.services.evaluate import chosen_list, load_to_draw, sampling_of
+from prism_cli.services.ablation_rows import Row, add_row, ensure_writable, read_rows
+from prism_cli.services.ablation_tables import Table, tables
+from prism_cli.services.evaluate import chosen_list
 from prism_cli.services.evaluation_draws import Job, draw_groups, groups_of
 from prism_cli.services.events import Event, Note, OnEvent, PhotoNote, ignore
 from prism_cli.services.judges import Judges, judges_for
 from prism_cli.services.prepare import Prepared, TrainRequest, prepare
 from prism_cli.services.references import squares
 from prism_cli.services.scoring import seen_by
+from prism_cli.services.studio import open_base, plan_of
 from prism_cli.services.train import fitted, learn
-from prism_cli.settings import checked
+from prism_cli.settings import checked, resolve
 
 LENGTHS = (1, 2, 4, 8)  # n (Table 5)
 BETAS = (0.0, 0.01, 0.05, 0.1, 0.5)  # (Table 6)
@@ -78,16 +78,6 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """One ablation in the paper's layout. scores: a row a score, a column a value."""
-
-    title: str
-    symbol: str
-    values: tuple[float, ...]
-    scores: Mapping[str, tuple[Interval, ...]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Ablation:
     """What an ablation found."""
 
@@ -117,28 +107,25 @@ class AblationPlan:
 def ablate(request: AblateRequest, on_event: OnEvent = ignore) -> Ablation:
     """Train and measure every cell that the results file lacks; the tables over all of them.
 
-    Stopped at any moment, it goes on with the cell it was at. Raises what `prism train` and
-    `prism eval` raise.
+    Stopped at any moment, it goes on with the cell it was at. Processes with one results file share
+    the cells. Raises what `prism train` and `prism eval` raise.
     """
     study = _study(request, on_event)
-    rows = read_rows(request.out, study.protocols)
-    plan = _plan(request, study, rows)
+    plan = _plan(request, study, read_rows(request.out, study.protocols))
     if plan.missing:
-        judges = judges_for(study.entry, study.runtime.device)
-    for number, cell in enumerate(plan.missing, start=1):
-        settings = f"n = {cell.length}, beta = {cell.beta:g}, seed {cell.seed}"
-        on_event(Note(f"cell {number} of {len(plan.missing)}: {cell.concept}, {settings}"))
-        row, unfinished = _finish(request, study, cell, judges, on_event)
-        add_row(request.out, row)
-        checkpoint.discard(unfinished)  # only now is the cell safe without it
-        rows.append(row)
+        ensure_writable(request.out)
+        _finish_all(request, study, plan.missing, on_event)
+        checkpoint.discard_abandoned(_NAME)
+    rows = read_rows(request.out, study.protocols)
     counted = {cell.key for cell in plan.cells}
     kinds = len({row.machine for row in rows if row.key in counted})
     if kinds > 1:
         note = f"the cells were trained on {kinds} kinds of machine, which may differ by rounding"
         on_event(Note(note, level="warning"))
+    rows = [row for row in rows if row.seed < request.seeds]
+    usual = study.first.settings.recipe.tokens
     return Ablation(
-        tables=tuple(_tables(request, study, rows)),
+        tables=tuple(tables(rows, request.lengths, request.betas, usual)),
         concepts=len(request.folders),
         seeds=request.seeds,
         cells=len(plan.cells),
@@ -146,9 +133,9 @@ def ablate(request: AblateRequest, on_event: OnEvent = ignore) -> Ablation:
     )
 
 
-def plan_ablation(request: AblateRequest) -> AblationPlan:
+def plan_ablation(request: AblateRequest, on_event: OnEvent = ignore) -> AblationPlan:
     """What `ablate` would do; no captioner is asked, so that cells that need one are missing."""
-    study = _study(request, rehearsal=True)
+    study = _study(request, on_event, rehearsal=True)
     return _plan(request, study, read_rows(request.out, study.protocols))
 
 
@@ -176,9 +163,7 @@ class _Study:
         return self.first.runtime
 
 
-def _study(
-    request: AblateRequest, on_event: OnEvent = ignore, *, rehearsal: bool = False
-) -> _Study:
+def _study(request: AblateRequest, on_event: OnEvent, *, rehearsal: bool = False) -> _Study:
     """Look at every folder before the first cell is trained; the first one introduces the base."""
     names = [folder.resolve().name for folder in request.folders]
     if len(set(names)) < len(names):
@@ -191,11 +176,16 @@ def _study(
         checked("tokens.length", n)
     for beta in request.betas:
         checked("tokens.beta", beta)
+    # An exclusion loss takes two photos: better refused now than after all cells that have none.
+    most = {"tokens.beta": max(request.betas)} if any(request.betas) else {}
     prepared = {
-        name: prepare(
+        name: _cell_of(
+            prepare(
+                _training(request, folder, most, 0),
+                on_event if name == names[0] else partial(_warn, on_event),
+                rehearsal=rehearsal,
+            ),
             _training(request, folder, {}, 0),
-            on_event if name == names[0] else partial(_warn, on_event),
-            rehearsal=rehearsal,
         )
         for name, folder in zip(names, request.folders, strict=True)
     }
@@ -269,34 +259,87 @@ def _plan(request: AblateRequest, study: _Study, rows: Sequence[Row]) -> Ablatio
         missing=tuple(cell for cell in cells if cell.key not in done),
         training=_training(request, request.folders[0], {}, 0),
         entry=study.entry,
-        sampling=sampling_of(study.entry, request.steps, None),
+        sampling=plan_of(study.entry, request.steps),
         pictures=len(study.prompts.prompts) * request.count,
         out=request.out,
     )
 
 
-def _finish(
-    request: AblateRequest, study: _Study, cell: Cell, judges: Judges, on_event: OnEvent
-) -> tuple[Row, Path]:
-    """Train a cell, draw the protocol's prompts with it, and judge them.
+def _cell_of(prepared: Prepared, training: TrainRequest) -> Prepared:
+    """The same photos and captions, whatever becomes of their files, with other settings."""
+    settings = resolve(prepared.entry.recipe, training.file, training.flags)
+    return replace(prepared, request=training, settings=settings)
 
-    Returns the cell's row, and where the checkpoint of its training lies.
+
+def _finish_all(
+    request: AblateRequest, study: _Study, missing: Sequence[Cell], on_event: OnEvent
+) -> None:
+    """Put a row of each cell into the results file."""
+    judges = judges_for(study.entry, study.runtime.device)
+    pending = list(enumerate(missing, start=1))
+    for wait in (False, True):  # what another process is at comes last
+        pending = [
+            (number, cell)
+            for number, cell in pending
+            if not _finish(
+                request, study, cell, judges, f"{number} of {len(missing)}", on_event, wait=wait
+            )
+        ]
+
+
+def _finish(
+    request: AblateRequest,
+    study: _Study,
+    cell: Cell,
+    judges: Judges,
+    number: str,
+    on_event: OnEvent,
+    *,
+    wait: bool,
+) -> bool:
+    """Put a cell's row into the results file, unless another process is at it or has.
+
+    Returns whether the row is there. wait: until the other one has ended.
     """
-    began = time.monotonic()
     flags = {"tokens.length": cell.length, "tokens.beta": cell.beta}
-    prepared = fitted(prepare(_training(request, cell.folder, flags, cell.seed)), on_event)[0]
+    training = _training(request, cell.folder, flags, cell.seed)
+    prepared = fitted(_cell_of(study.prepared[cell.concept], training), on_event)[0]
+    if wait:
+        on_event(Note(f"cell {number}: waiting for another prism, which is at it"))
+    with checkpoint.held(prepared.checkpoint_path, wait=wait) as mine:
+        if not mine:
+            on_event(Note(f"cell {number}: another prism is at it"))
+            return False
+        if cell.key not in {row.key for row in read_rows(request.out, study.protocols)}:
+            settings = f"n = {cell.length}, beta = {cell.beta:g}, seed {cell.seed}"
+            on_event(Note(f"cell {number}: {cell.concept}, {settings}"))
+            add_row(request.out, _measured(request, study, cell, prepared, judges, on_event))
+        checkpoint.discard(prepared.checkpoint_path)  # only now is the cell safe without it
+    return True
+
+
+def _measured(
+    request: AblateRequest,
+    study: _Study,
+    cell: Cell,
+    prepared: Prepared,
+    judges: Judges,
+    on_event: OnEvent,
+) -> Row:
+    """Train a cell, draw the protocol's prompts with it, and judge them."""
+    began = time.monotonic()
     trained = learn(prepared, on_event)[1]  # not its base: another is to come
     templates = [prompt.template for prompt in study.prompts.prompts]
     group = groups_of(trained.tokens, templates, [], request.count).concept
     with tempfile.TemporaryDirectory() as place:
-        sampling = sampling_of(study.entry, request.steps, None)
+        sampling = plan_of(study.entry, request.steps)
         job = Job(
             folder=Path(place),
             plan=sampling,
             seed=cell.seed * request.count,  # no two seeds of a setting draw from one noise
             batch=study.entry.recipe.drawing.batch,
         )
-        backbone = load_to_draw(study.entry, sampling, study.runtime, on_event)
+        backbone = open_base(study.entry, sampling, on_event)
         draw_groups(backbone, trained.tokens, trained.lora, (), (group,), job, on_event)
         name, reader = judges.alignment
         texts = [prompt.text(request.class_word) for prompt in study.prompts.prompts]
@@ -306,7 +349,7 @@ def _finish(
             references = encoder.see(squares(prepared.intake.photos, study.entry.size))
             drawn = seen_by(encoder, group, Path(place))
             scores[f"{name} by {encoder.name}"] = likeness(drawn, references)
-    row = Row(
+    return Row(
         concept=cell.concept,
         length=cell.length,
         beta=cell.beta,
@@ -316,42 +359,3 @@ def _finish(
         scores=scores,
         seconds=round(time.monotonic() - began, 1),
     )
-    return row, checkpoint.path_for(prepared.name, prepared.fingerprint)
-
-
-def _tables(request: AblateRequest, study: _Study, rows: Sequence[Row]) -> Iterator[Table]:
-    usual = study.first.settings.recipe.tokens
-    if request.lengths:
-        chosen = [(n, usual.beta) for n in request.lengths]
-        yield _table("Target token length (Table 5)", "n", request.lengths, chosen, request, rows)
-    if request.betas:
-        chosen = [(usual.length, beta) for beta in request.betas]
-        title = "Exclusion loss weight (Table 6)"
-        yield _table(title, "beta", request.betas, chosen, request, rows)
-
-
-def _table(
-    title: str,
-    symbol: str,
-    values: Sequence[float],
-    settings: Sequence[tuple[int, float]],
-    request: AblateRequest,
-    rows: Sequence[Row],
-) -> Table:
-    """Means over concepts, of means over seeds, with their bootstrap intervals."""
-    names = {folder.resolve().name for folder in request.folders}
-    mine = [row for row in rows if row.concept in names and row.seed < request.seeds]
-    scores: dict[str, tuple[Interval, ...]] = {}
-    for score in mine[0].scores if mine else ():
-        scores[score] = tuple(
-            mean_interval(_by_concept(mine, setting, score), generator(0)) for setting in settings
-        )
-    return Table(title=title, symbol=symbol, values=tuple(values), scores=scores)
-
-
-def _by_concept(rows: Sequence[Row], setting: tuple[int, float], score: str) -> list[float]:
-    chosen = [row for row in rows if (row.length, row.beta) == setting]
-    return [
-        fmean(row.scores[score] for row in chosen if row.concept == concept)
-        for concept in sorted({row.concept for row in chosen})
-    ]

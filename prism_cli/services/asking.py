@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
-from prism_cli.errors import GeminiBusy, GeminiUnusable, PrismError
+from prism_cli.errors import GeminiBusy, GeminiUnusable, PrismError, StorageFailed
 
 About = TypeVar("About")
 Answer = TypeVar("Answer")
@@ -25,7 +25,8 @@ def ask_each(
 
     at_once: questions at a time. stop: ends what waits to ask again. moved: told how many have been
     dealt with. patience: after so many GeminiBusy in a row no more is asked, and what is left has
-    the last of them. Raises GeminiUnusable; then, as with Ctrl-C, nothing more is asked either.
+    the last of them. Raises GeminiUnusable, and StorageFailed where an answer cannot be kept; then,
+    as with Ctrl-C, nothing more is asked either.
     """
     answers: dict[int, Answer | PrismError] = {}
     in_a_row = 0
@@ -40,7 +41,7 @@ def ask_each(
                     try:
                         answers[asked[done]] = done.result()
                         in_a_row = 0
-                    except GeminiUnusable:
+                    except (GeminiUnusable, StorageFailed):
                         raise
                     except PrismError as error:
                         answers[asked[done]] = last = error

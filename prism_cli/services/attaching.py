@@ -37,17 +37,17 @@ def chosen_method(asked: str | None, archives: Mapping[str, Archive], entry: Bas
             f"there is no method {method!r} of drawing", hint=f"use {' or '.join(METHODS)}"
         )
     if method == PER_TOKEN:
-        refuse_mixed(entry)
+        refuse_mixed(entry.id, entry.mixed)
         for name, archive in archives.items():
             _check_separable(name, archive)
     return method
 
 
-def refuse_mixed(entry: BaseEntry) -> None:
-    """Raise OptionRefused where the base cannot confine a LoRA to its token."""
-    if entry.mixed:
+def refuse_mixed(base: str, why: str) -> None:
+    """Raise OptionRefused where a base, for a reason, cannot confine a LoRA to its token."""
+    if why:
         raise OptionRefused(
-            f"{entry.id} cannot confine a LoRA to its token: {entry.mixed}",
+            f"{base} cannot confine a LoRA to its token: {why}",
             hint="use --method sum",
         )
 

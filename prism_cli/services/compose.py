@@ -13,7 +13,7 @@ from torch import Tensor
 
 from prism_cli import __version__, paths, placeholders
 from prism_cli.backbones import merging
-from prism_cli.backbones.catalog import BaseEntry
+from prism_cli.backbones.families import mixed_by
 from prism_cli.errors import NameTaken, OptionRefused, PromptRefused
 from prism_cli.method import composition
 from prism_cli.method.composition import Lora, factorized, rank_of, state_of, weighted_sum
@@ -21,14 +21,23 @@ from prism_cli.names import check_name
 from prism_cli.placeholders import MOST_WEIGHT
 from prism_cli.registry.archive import Archive, pack
 from prism_cli.registry.container import PREVIEW
-from prism_cli.registry.manifest import COMPOSITION, LoraSpec, Manifest, OptionValue, Parent
+from prism_cli.registry.manifest import (
+    COMPOSITION,
+    BaseRef,
+    LoraSpec,
+    Manifest,
+    OptionValue,
+    Parent,
+)
 from prism_cli.registry.store import Registry
 from prism_cli.reports.contact_sheet import contact_sheet
 from prism_cli.services.attaching import METHOD_OPTION, PER_TOKEN, SUM, refuse_mixed
-from prism_cli.services.composed_pictures import Drawing, draw_composition, sides_of
+from prism_cli.services.composed_pictures import draw_composition, sides_of
+from prism_cli.services.early import check_drawing
 from prism_cli.services.events import Note, OnEvent, ignore
 from prism_cli.services.interference import (
     INTERFERENCE,
+    Fidelity,
     InterferenceReport,
     fidelities,
     pairs_of,
@@ -38,7 +47,7 @@ from prism_cli.services.interference import (
 from prism_cli.services.parts import Parts, parts_of, phrase_of
 from prism_cli.services.pictures import png
 from prism_cli.services.recognition import PracticeJudge
-from prism_cli.services.trained_base import common_base
+from prism_cli.services.trained_base import agreed_base, common_base
 
 METHODS = (SUM, *merging.METHODS, PER_TOKEN)
 DENSITY = 0.5
@@ -100,7 +109,8 @@ def compose(
 ) -> ComposeResult:
     """Merge concepts into one archive and keep it. `now` is the time that goes into it.
 
-    Raises ConceptNotFound, BaseMismatch, OptionRefused, PromptRefused, NameTaken, TooLarge.
+    The base is needed only to draw with. Raises ConceptNotFound, BaseMismatch, OptionRefused,
+    PromptRefused, NameTaken, and where it draws BaseNotFound, BaseNotDownloaded, TooLarge.
     """
     weights = _checked(request)
     registry = Registry(paths.concepts_dir())
@@ -111,25 +121,33 @@ def compose(
             f"there is a concept called {name!r}",
             hint="choose another --name, or replace it with --force",
         )
-    entry = common_base(archives)
+    base = agreed_base(archives)
     parts = parts_of(archives, weights)
     if request.method == PER_TOKEN:
-        refuse_mixed(entry)
+        refuse_mixed(base.id, mixed_by(base.parameterization))
         if parts.fused:
             raise OptionRefused(
                 "a composition among these was merged so that its LoRAs cannot be told apart, "
                 "and per-token needs each by itself",
                 hint="name the concepts that it is of, or use --method sum",
             )
+    phrase = _checked_phrase(request, parts, base.id)
+    practice = base.id == "mini"
+    drawn = practice if request.preview is None else request.preview
+    entry = common_base(archives) if drawn and not request.dry_run else None
     merged = _merge(parts, request)
-    phrase = _checked_phrase(request, parts, entry)
     archive = _archive(name, archives, parts, merged, phrase, request, now or datetime.now(UTC))
-    drawn, drawing = bool(entry.practice if request.preview is None else request.preview), None
-    if drawn and not request.dry_run:
+    drawing, fidelity = None, tuple[Fidelity, ...]()
+    if entry is not None:
         drawing = draw_composition(
             archive, parts.concepts, entry, request.steps, request.method, on_event
         )
-    found = _report(parts, entry, drawing, phrase, weights, request.method)
+        if practice and not parts.fused:  # whose parts cannot be drawn alone
+            judge = PracticeJudge.of(entry)
+            fidelity = fidelities(
+                judge, parts.concepts, drawing.alone, drawing.composed, sides_of(phrase)
+            )
+    found = _report(parts, base, fidelity, weights, request.method)
     preview = png(contact_sheet(drawing.composed)) if drawing else b""
     if parts.fused:
         on_event(Note("a part that was merged before is in no pair of the report", "warning"))
@@ -143,7 +161,7 @@ def compose(
         name=name,
         path=kept.path if kept else None,
         size=kept.size if kept else 0,
-        base=entry.id,
+        base=base.id,
         phrase=phrase,
         method=request.method,
         rank=rank_of(merged.lora),
@@ -183,6 +201,7 @@ def _checked(request: ComposeRequest) -> dict[str, float]:
         problem = f"--density must be between 0 and 1, not {request.density:g}"
     if problem:
         raise OptionRefused(problem, hint=hint)
+    check_drawing(request.steps, None)
     return dict(zip(names, weights, strict=True))
 
 
@@ -214,9 +233,9 @@ def _other_merge(
     )
 
 
-def _checked_phrase(request: ComposeRequest, parts: Parts, entry: BaseEntry) -> str:
+def _checked_phrase(request: ComposeRequest, parts: Parts, base: str) -> str:
     names = {part.name for part in parts.concepts}
-    usual = phrase_of(parts.concepts, request.names, entry)
+    usual = phrase_of(parts.concepts, request.names, base)
     phrase = request.phrase or usual
     mentions = [piece for piece in placeholders.parse(phrase) if not isinstance(piece, str)]
     said = {piece.name for piece in mentions}
@@ -300,22 +319,16 @@ def _options(request: ComposeRequest) -> dict[str, OptionValue]:
 
 def _report(
     parts: Parts,
-    entry: BaseEntry,
-    drawing: Drawing | None,
-    phrase: str,
+    base: BaseRef,
+    found: tuple[Fidelity, ...],
     weights: Mapping[str, float],
     method: str,
 ) -> InterferenceReport:
-    judged = drawing and entry.practice and not parts.fused  # whose parts cannot be drawn alone
-    judge = PracticeJudge.of(entry) if judged else None
-    found = (
-        fidelities(judge, parts.concepts, drawing.alone, drawing.composed, sides_of(phrase))
-        if judge and drawing
-        else ()
-    )
     unscored = ""
     if not found:
-        unscored = _FUSED if parts.fused else "nothing was drawn" if entry.practice else _UNKNOWN
+        practice = base.id == "mini"
+        unscored = _FUSED if parts.fused else "nothing was drawn" if practice else _UNKNOWN
+    mixed = mixed_by(base.parameterization)
+    confinable = method != PER_TOKEN and not mixed and not parts.fused
     pairs = pairs_of(parts.concepts)
-    confinable = method != PER_TOKEN and not entry.mixed and not parts.fused
     return report(pairs, found, unscored, weights, PER_TOKEN if confinable else "")

@@ -46,7 +46,7 @@ def draw_composition(
     check_rows_fit(name, rows, backbone)
     alone = [
         Shot(
-            _prompt(name, phrase_of([part], (), entry)),
+            _prompt(name, phrase_of([part], (), entry.id)),
             {part.name: (state_of(part.lora), part.scale)} if part.lora else {},
             _SEEDS,
         )

@@ -11,13 +11,16 @@ from prism_cli.errors import (
     FileMissing,
     InvalidName,
     NameTaken,
+    OptionRefused,
     PhotosRefused,
     PromptRefused,
     storage,
 )
 from prism_cli.names import as_name, check_name
 from prism_cli.placeholders import Mention, MentionRefused
+from prism_cli.registry.archive import Archive
 from prism_cli.registry.store import Registry
+from prism_cli.settings import checked
 
 
 def check_folder(folder: Path) -> None:
@@ -41,6 +44,33 @@ def free_name(folder: Path, name: str | None, *, replace: bool) -> str:
             hint="choose another --name, or replace it with --force",
         )
     return name
+
+
+def check_drawing(steps: int | None, guidance: float | None) -> None:
+    """OptionRefused for steps or guidance that no base is drawn with; None is the base's own."""
+    for name, value in (("drawing.steps", steps), ("drawing.guidance", guidance)):
+        if value is not None:
+            checked(name, value)
+
+
+def check_evaluable(archive: Archive, *, live: bool, own: bool) -> None:
+    """OptionRefused for a composition, and for two lists of prompts: `live` and one's `own`."""
+    if archive.manifest.parents:
+        raise OptionRefused(
+            f"{archive.manifest.name!r} is a composition, and an evaluation is of one concept",
+            hint="evaluate what it is of: "
+            + ", ".join(f"prism eval {parent.name}" for parent in archive.manifest.parents),
+        )
+    check_one_list(live=live, own=own)
+
+
+def check_one_list(*, live: bool, own: bool) -> None:
+    """OptionRefused for two lists of prompts."""
+    if live and own:
+        raise OptionRefused(
+            "--live chooses a list of prompts, and --prompts gives another",
+            hint="leave out one of the two",
+        )
 
 
 def check_files_free(files: Iterable[Path], *, force: bool) -> None:

@@ -10,8 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from prism_cli import evaluation_prompts, paths
-from prism_cli.backbones import catalog
-from prism_cli.backbones.base import Backbone, SamplingPlan
+from prism_cli.backbones.base import SamplingPlan
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.errors import OptionRefused, storage
 from prism_cli.evaluation_prompts import PromptList
@@ -19,24 +18,22 @@ from prism_cli.files import write_whole
 from prism_cli.method.tokens import ConceptTokens
 from prism_cli.registry.archive import Archive
 from prism_cli.registry.store import Registry
-from prism_cli.reports.contact_sheet import as_tile, contact_sheet
 from prism_cli.reports.model import Evaluation, Satisfaction
 from prism_cli.runtime import Runtime, detect
 from prism_cli.services.concept_archive import check_rows_fit, unpack_lora, unpack_tokens
+from prism_cli.services.early import check_evaluable, check_one_list
 from prism_cli.services.evaluation_draws import Groups, Job, draw_groups, groups_of
+from prism_cli.services.evaluation_sheet import sheet_of
 from prism_cli.services.evaluation_store import EvaluationStore, damaged, matrix_of
 from prism_cli.services.events import Note, OnEvent, ignore
 from prism_cli.services.introductions import introduce
 from prism_cli.services.judges import judges_for
-from prism_cli.services.memory_needs import Work
-from prism_cli.services.memory_plan import fit, footprint_of
-from prism_cli.services.pictures import png
 from prism_cli.services.references import ReferencePhotos, match_photos
 from prism_cli.services.residual_leakage import measure_leakage, residual_conditions
 from prism_cli.services.scene import read_scene
 from prism_cli.services.scoring import measure, opened
+from prism_cli.services.studio import open_base, plan_of
 from prism_cli.services.vlm_judge import Judged, check_key, criteria, judge_pictures, model_of, sent
-from prism_cli.settings import checked
 
 SHEET = "drawn.png"  # of the evaluation's pictures, beside its numbers
 LEAKAGE = "leakage.json"  # among the pictures, since the base makes both
@@ -116,6 +113,25 @@ class EvalPlan:
         return EvaluationStore.of(self.archive)
 
     @property
+    def folder(self) -> Path:
+        """Where its pictures are, or will be."""
+        return self.store.pictures(self.identity)
+
+    @property
+    def missing(self) -> int:
+        """How many pictures are not drawn yet."""
+        names = (
+            n for group in (*self.groups.alone, *self.groups.learned) for n in group.every_file
+        )
+        return sum(not (self.folder / name).is_file() for name in names)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether all is there that needs the base."""
+        leakage = not self.measures_leakage or (self.folder / LEAKAGE).is_file()
+        return leakage and not self.missing
+
+    @property
     def identity(self) -> dict[str, object]:
         """What decides the pictures: two plans that have it in common share them."""
         return {
@@ -156,25 +172,29 @@ def evaluate(
     key before anything is drawn, else when the scores are kept.
     """
     plan = prepare_evaluation(request, on_event)
-    store = plan.store
-    folder = store.pictures(plan.identity)
-    if plan.judge and not _is_drawn(plan, folder):
+    store, folder = plan.store, plan.folder
+    if plan.judge and not plan.is_drawn:
         check_key(plan.judge)  # before hours are spent on drawing
     judges = judges_for(plan.entry, plan.runtime.device)  # likewise
     with store.held(folder):
-        _draw(plan, folder, on_event)
+        _draw(plan, on_event)
         evaluation = replace(
             measure(plan, folder, judges, now or datetime.now(UTC)), leakage=_read_leakage(folder)
         )
-        sheet, tiles = store.picture(SHEET), _sheet(plan, folder)
         store.replace(evaluation, folder)
-        write_whole(sheet, tiles)
+        sheet = store.picture(SHEET)
+        write_whole(sheet, sheet_of(evaluation.named(request.name), store))
         if plan.judge:
             evaluation = replace(
                 evaluation, satisfaction=_judge(plan.judge, plan, evaluation, store, on_event)
             )
             store.keep(evaluation)
-    return EvalResult(name=request.name, evaluation=evaluation, folder=store.folder, sheet=sheet)
+    return EvalResult(
+        name=request.name,
+        evaluation=evaluation.named(request.name),
+        folder=store.folder,
+        sheet=sheet,
+    )
 
 
 def prepare_evaluation(request: EvalRequest, on_event: OnEvent = ignore) -> EvalPlan:
@@ -183,12 +203,7 @@ def prepare_evaluation(request: EvalRequest, on_event: OnEvent = ignore) -> Eval
         raise OptionRefused(f"--count must be between 1 and 100, not {request.count}")
     judge = model_of(request.judge, request.judge_model)
     archive = Registry(paths.concepts_dir()).load(request.name)
-    if archive.manifest.parents:
-        raise OptionRefused(
-            f"{request.name!r} is a composition, and an evaluation is of one concept",
-            hint="evaluate what it is of: "
-            + ", ".join(f"prism eval {parent.name}" for parent in archive.manifest.parents),
-        )
+    check_evaluable(archive, live=request.live, own=request.prompts is not None)
     entry = read_scene(f"[{request.name}]", "", None, request.base).entry
     runtime = detect()
     introduce(entry, f"{request.name} was trained on it", runtime, on_event)
@@ -218,19 +233,9 @@ def prepare_evaluation(request: EvalRequest, on_event: OnEvent = ignore) -> Eval
             [p.plain(word) for p in prompts.prompts],
             request.count,
         ),
-        sampling=sampling_of(entry, request.steps, request.guidance),
+        sampling=plan_of(entry, request.steps, request.guidance),
         photos=photos,
         judge=judge,
-    )
-
-
-def sampling_of(entry: BaseEntry, steps: int | None, guidance: float | None) -> SamplingPlan:
-    """How pictures are drawn for an evaluation: the base's own way, but for what is given."""
-    drawing = entry.recipe.drawing
-    return SamplingPlan(
-        steps=checked("drawing.steps", steps or drawing.steps),
-        guidance=checked("drawing.guidance", guidance or drawing.guidance),
-        size=(entry.size, entry.size),
     )
 
 
@@ -238,14 +243,8 @@ def chosen_list(
     own: PromptList | None, entry: BaseEntry, *, live: bool, kind: str = "subject"
 ) -> PromptList:
     """The prompts that were given, else `default_list`. Raises OptionRefused where both were."""
-    if own is None:
-        return default_list(entry, live=live, kind=kind)
-    if live:
-        raise OptionRefused(
-            "--live chooses a list of prompts, and --prompts gives another",
-            hint="leave out one of the two",
-        )
-    return own
+    check_one_list(live=live, own=own is not None)
+    return default_list(entry, live=live, kind=kind) if own is None else own
 
 
 def default_list(entry: BaseEntry, *, live: bool, kind: str = "subject") -> PromptList:
@@ -270,20 +269,19 @@ def default_list(entry: BaseEntry, *, live: bool, kind: str = "subject") -> Prom
     return evaluation_prompts.LIVE if live else evaluation_prompts.OBJECTS
 
 
-def _draw(plan: EvalPlan, folder: Path, on_event: OnEvent) -> None:
+def _draw(plan: EvalPlan, on_event: OnEvent) -> None:
     """Draw what the evaluation needs, and let the base go."""
-    if _is_drawn(plan, folder):
+    if plan.is_drawn:
         on_event(Note("every picture is there from an earlier evaluation"))
         return
-    backbone = load_to_draw(plan.entry, plan.sampling, plan.runtime, on_event)
-    catalog.remember(plan.entry)
+    backbone = open_base(plan.entry, plan.sampling, on_event)
     check_rows_fit(plan.request.name, plan.tokens.rows(), backbone)
     if plan.measures_leakage:
         conditions = residual_conditions(backbone, plan.tokens)
         found = measure_leakage(backbone, list(plan.photos.references.values()), conditions)
-        write_whole(folder / LEAKAGE, json.dumps(found.matrix.tolist()).encode())
+        write_whole(plan.folder / LEAKAGE, json.dumps(found.matrix.tolist()).encode())
     batch = plan.entry.recipe.drawing.batch
-    job = Job(folder=folder, plan=plan.sampling, seed=plan.request.seed, batch=batch)
+    job = Job(folder=plan.folder, plan=plan.sampling, seed=plan.request.seed, batch=batch)
     lora, groups = unpack_lora(plan.archive), plan.groups
     draw_groups(backbone, plan.tokens, lora, groups.alone, groups.learned, job, on_event)
 
@@ -298,30 +296,6 @@ def _read_leakage(folder: Path) -> tuple[tuple[float, ...], ...] | None:
         raise damaged(path, error) from error
 
 
-def _is_drawn(plan: EvalPlan, folder: Path) -> bool:
-    names = [n for group in (*plan.groups.alone, *plan.groups.learned) for n in group.every_file]
-    if plan.measures_leakage:
-        names.append(LEAKAGE)
-    return all((folder / name).is_file() for name in names)
-
-
-def load_to_draw(
-    entry: BaseEntry, sampling: SamplingPlan, runtime: Runtime, on_event: OnEvent
-) -> Backbone:
-    """The base as it fits this machine to draw its usual batches."""
-    recipe = entry.recipe
-    if not entry.practice:  # which is smaller than the libraries that load it
-        recipe = replace(recipe, drawing=replace(recipe.drawing, steps=sampling.steps))
-        work = Work(
-            size=sampling.size,
-            recipe=recipe,
-            pictures=recipe.drawing.batch,
-            guided=sampling.guidance != 1,
-        )
-        runtime = fit(footprint_of(entry), work, on_event).runtime(runtime.device)
-    return catalog.load(entry, runtime)
-
-
 def _judge(
     model: str, plan: EvalPlan, evaluation: Evaluation, store: EvaluationStore, on_event: OnEvent
 ) -> Satisfaction:
@@ -331,13 +305,3 @@ def _judge(
         for each in evaluation.prompts
     ]
     return judge_pictures(model, pictures, plan.shown, on_event)
-
-
-def _sheet(plan: EvalPlan, folder: Path) -> bytes:
-    """A contact sheet: a row a prompt, the concept's pictures."""
-    prompts, concept = plan.prompts.prompts, plan.groups.concept
-    labels = [p.template.replace("*", f"[{plan.request.name}]") for p in prompts]
-    tiles = [as_tile(opened(folder / name), 160) for name in concept.every_file]
-    captions = [label for label in labels for _ in range(concept.count)]
-    shown = [caption if k % concept.count == 0 else "" for k, caption in enumerate(captions)]
-    return png(contact_sheet(tiles, shown, columns=concept.count, tile=160))

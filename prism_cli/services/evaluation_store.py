@@ -97,6 +97,8 @@ class EvaluationStore:
             content["prompts"] = tuple(_prompt(each) for each in content["prompts"])
             for name in ("target", "residuals", "both"):
                 content[name] = tuple(content[name])
+            if len(content["residuals"]) != len(content["both"]):
+                raise ValueError("not as many residuals as pictures with both")
             content["satisfaction"] = _satisfaction(content.get("satisfaction"))
             content["leakage"] = matrix_of(content.get("leakage"))
             return Evaluation(**content)
@@ -117,6 +119,8 @@ def damaged(path: Path, reason: object) -> StorageFailed:
 def _prompt(content: dict[str, Any]) -> PromptResult:
     for name in ("pictures", "base_pictures"):
         content[name] = tuple(content[name])
+        if not content[name]:
+            raise ValueError("a prompt without pictures")
     return PromptResult(**content)
 
 

@@ -23,6 +23,7 @@ from prism_cli.services.bases import Ahead
 from prism_cli.services.drawing import draw
 from prism_cli.services.early import file_taken
 from prism_cli.services.events import Note, OnEvent, StageBegan, StageEnded, StageMoved, ignore
+from prism_cli.services.interference import SHARED_WEIGHT
 from prism_cli.services.introductions import compiling, introduce
 from prism_cli.services.memory_needs import Work
 from prism_cli.services.memory_plan import fit, footprint_of
@@ -244,16 +245,17 @@ def _why(request: DrawRequest, scene: Scene) -> str:
 
 
 def _crowded(request: DrawRequest, scene: Scene) -> str:
-    """What to try where LoRAs are summed that together weigh more than one (docs/results.md)."""
+    """What to try where a sum of LoRAs weighs more than two have room for (docs/results.md)."""
     loras = {
         name: weight
         for name, weight in scene.weights.items()
         if weight and scene.archives[name].manifest.lora is not None
     }
-    total = sum(map(abs, loras.values()))
-    if len(loras) < 2 or total <= 1:
+    total, room = sum(map(abs, loras.values())), 2 * SHARED_WEIGHT
+    if len(loras) < 2 or total <= room + 1e-9:
         return ""
-    lower = " ".join(f"[{name}:{int(100 * w / total) / 100:g}]" for name, w in loras.items())
+    scale = 100 * room / total
+    lower = " ".join(f"[{name}:{int(scale * weight) / 100:g}]" for name, weight in loras.items())
     other = ", or --method per-token" if _confinable(request, scene) else ""
     return f"if the concepts spoil each other, lower their weights: {lower}{other}"
 

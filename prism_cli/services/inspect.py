@@ -23,7 +23,7 @@ from prism_cli.reports.heat_map import heat_map
 from prism_cli.runtime import detect
 from prism_cli.services.attaching import SUM, attachments
 from prism_cli.services.concept_archive import check_rows_fit, unpack_tokens
-from prism_cli.services.early import check_files_free
+from prism_cli.services.early import check_drawing, check_files_free, check_folder
 from prism_cli.services.events import Note, OnEvent, ignore
 from prism_cli.services.introductions import introduce
 from prism_cli.services.pictures import png
@@ -101,6 +101,9 @@ def plan_inspection(request: InspectRequest) -> InspectPlan:
         folder / f"{request.name}-{what}-{request.seed}.png" for what in ("inspect", "leakage")
     ]
     check_files_free(targets, force=request.force)
+    check_drawing(request.steps, request.guidance)
+    if request.photos is not None:
+        check_folder(request.photos)
     entry = common_base({request.name: archive})
     return InspectPlan(
         entry=entry,

@@ -28,6 +28,8 @@ LOST = 0.1
 """Likeness lost to the composition that is worth a word."""
 LOST_IN_HALF = 0.2
 """The same of a concept that has half of the picture: true pairs, so read, lose up to this much."""
+SHARED_WEIGHT = 0.7
+"""Of each of two LoRAs in a sum: at that both are most often in the picture (docs/results.md)."""
 _MOST = 2**20  # bytes of a report in an archive
 
 
@@ -134,14 +136,11 @@ def report(
 
 
 def _lowered(weights: Mapping[str, float], suffering: Collection[str]) -> Iterator[float]:
-    """Less of what is in the way of those that suffer; half of all where that is all, or nobody.
-
-    Half was enough for two subjects in one picture (docs/results.md).
-    """
+    """Less of what is in the way of those that suffer; of all where that is all, or nobody."""
     in_the_way = weights.keys() - suffering
     for name, weight in weights.items():
         if not in_the_way or len(in_the_way) == len(weights):
-            yield round(0.5 * weight, 3)
+            yield round(SHARED_WEIGHT * weight, 3)
         else:
             yield round(0.6 * weight, 3) if name in in_the_way else weight
 

@@ -9,7 +9,7 @@ import torch
 
 from prism_cli import placeholders
 from prism_cli.backbones.base import EncoderRows
-from prism_cli.backbones.catalog import BaseEntry
+from prism_cli.backbones.families import in_style_on, style_alone_on
 from prism_cli.errors import OptionRefused
 from prism_cli.method.composition import Factors, Lora, factors_of, rows_of
 from prism_cli.registry.archive import Archive
@@ -123,11 +123,11 @@ def _check_addressable(part: Part) -> None:
         )
 
 
-def phrase_of(concepts: Sequence[Part], order: Sequence[str], entry: BaseEntry) -> str:
+def phrase_of(concepts: Sequence[Part], order: Sequence[str], base: str) -> str:
     """What a composition's name stands for: its subjects, what they do, and in which style.
 
     order: names as they were given, compositions among them; a concept out of one stands where
-    nothing else says. entry: the base, which says how styles are said.
+    nothing else says. base: its id, by which styles are said.
     """
     place = {name: k for k, name in enumerate(order)}
     ordered = sorted(concepts, key=lambda part: place.get(part.name, len(place)))
@@ -139,5 +139,5 @@ def phrase_of(concepts: Sequence[Part], order: Sequence[str], entry: BaseEntry) 
     thing = " ".join(words for words in said if words)
     if not named["style"]:
         return thing
-    template = entry.in_style.replace("{}", thing) if thing else entry.style_alone
+    template = in_style_on(base).replace("{}", thing) if thing else style_alone_on(base)
     return template.replace("*", " and ".join(named["style"]))

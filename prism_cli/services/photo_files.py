@@ -90,26 +90,31 @@ def picture_files(folder: Path) -> list[Path]:
     return sorted(pictures, key=_natural)
 
 
-def read_picture(path: Path, size: int) -> Decoded | Finding:
-    """Decode `path` for a base of `size` px, or say why it is left out."""
+def read_picture(path: Path, size: int, least: int | None = None) -> Decoded | Finding:
+    """Decode `path` for a base of `size` px, or say why it is left out.
+
+    least: px that the short side must have; None for what such a base can learn from.
+    """
+    if least is None:
+        least = max(size // 4, LEAST_SIDE)  # enlarged more than four times, a picture is only blur
     try:
         if not path.is_file():
             return left_out(path, Treatment.BROKEN, "not a file, or a link that leads to none")
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-            upright = _upright(path, file, size)
+            upright = _upright(path, file, least)
     except OSError as error:
         return left_out(path, Treatment.BROKEN, f"it cannot be read ({error.strerror or error})")
     return upright if isinstance(upright, Finding) else _plain(upright, digest, size)
 
 
-def _upright(path: Path, file: BinaryIO, size: int) -> Image.Image | Finding:
+def _upright(path: Path, file: BinaryIO, least: int) -> Image.Image | Finding:
     """Decode the whole picture and turn it as its EXIF says."""
     # Findings say better what Pillow's warnings would (a large picture, odd metadata).
     with warnings.catch_warnings(action="ignore"):
         try:
             image = Image.open(file, formats=_formats())
-            if refusal := _refusal(path, image.size, size):
+            if refusal := _refusal(path, image.size, least):
                 return refusal
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
@@ -158,14 +163,13 @@ def _too_large(path: Path) -> Finding:
     return left_out(path, Treatment.TOO_LARGE, f"more than {MOST_PIXELS // 10**6} megapixels")
 
 
-def _refusal(path: Path, shape: tuple[int, int], size: int) -> Finding | None:
+def _refusal(path: Path, shape: tuple[int, int], least: int) -> Finding | None:
     """Say what the header alone rules out, before decoding. shape: (width, height), px."""
     width, height = shape
     if width * height > MOST_PIXELS:
         return _too_large(path)
-    least = max(size / 4, LEAST_SIDE)  # enlarged more than four times, a picture is only blur
     if min(shape) < least:
-        seen = f"{width}x{height} px, the short side must have {least:.0f}"
+        seen = f"{width}x{height} px, the short side must have {least}"
         return left_out(path, Treatment.TOO_SMALL, seen)
     return None
 

@@ -16,6 +16,7 @@ from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.captioners.base import PLAIN, Caption
 from prism_cli.method.conditions import TEMPLATE
 from prism_cli.runtime import Runtime, detect
+from prism_cli.services import checkpoint
 from prism_cli.services.bases import Ahead, choose
 from prism_cli.services.caption import all_captions, caption_photos, check_model
 from prism_cli.services.early import free_name
@@ -84,6 +85,11 @@ class Prepared:
             "prism": __version__,
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """Where it goes on from when it was stopped."""
+        return checkpoint.path_for(self.name, self.fingerprint)
 
     @property
     def lora_seed(self) -> int:

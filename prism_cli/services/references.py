@@ -55,11 +55,17 @@ def squares(photos: Sequence[Photo], size: int) -> list[Image.Image]:
 
 
 def match_photos(
-    manifest: Manifest, folder: Path | None, size: int, on_event: OnEvent
+    manifest: Manifest,
+    folder: Path | None,
+    size: int,
+    on_event: OnEvent,
+    *,
+    least: int | None = None,
 ) -> ReferencePhotos:
     """The photos in `folder`, told into those that the concept was learned from and others.
 
-    folder: None for where they were; nothing is found where that is gone. Only the very same files
+    folder: None for where they were; nothing is found where that is gone. size: of what is given,
+    px. least: as in `read_picture`. Only the very same files
     count as learned from. One that intake would call nearly the same picture as one of those is
     left out: it would pass a copied photo off as one that was not seen. Raises FileMissing, or
     PhotosRefused where none of those in a folder that was given was.
@@ -72,7 +78,7 @@ def match_photos(
     learned: dict[str, Look] = {}
     others: dict[str, tuple[Look, Image.Image]] = {}
     for path in picture_files(where):
-        found = read_picture(path, size)
+        found = read_picture(path, size, least)
         if not isinstance(found, Decoded):
             on_event(Note(f"{path.name}: {found.sentence}", "warning"))
             continue

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from PIL import Image
 
 from prism_cli import paths
-from prism_cli.errors import OptionRefused, storage
+from prism_cli.errors import OptionRefused
 from prism_cli.files import write_whole
 from prism_cli.method.leakage import Leakage
 from prism_cli.registry.archive import Archive
@@ -33,11 +33,12 @@ from prism_cli.reports.model import (
 )
 from prism_cli.services.concept_archive import read_curve
 from prism_cli.services.early import check_files_free
-from prism_cli.services.evaluate import SHEET
+from prism_cli.services.evaluation_sheet import sheet_of
 from prism_cli.services.evaluation_store import EvaluationStore
 from prism_cli.services.events import Note, OnEvent, ignore
 from prism_cli.services.first_prompt import first_prompt
 from prism_cli.services.interference import INTERFERENCE, read_interference
+from prism_cli.services.photo_files import LEAST_SIDE
 from prism_cli.services.pictures import png
 from prism_cli.services.preview import kept_preview
 from prism_cli.services.references import ReferencePhotos, match_photos
@@ -78,11 +79,12 @@ def write_report(request: ReportRequest, on_event: OnEvent = ignore) -> ReportRe
     Raises ConceptNotFound, PhotosRefused, OptionRefused, NameTaken, StorageFailed.
     """
     suffix = ".md" if request.markdown else ".html"
-    path = request.out or Path(f"{request.name}-report{suffix}")
+    default = Path(f"{request.name}-report{suffix}")
+    path = request.out or default
     if path.suffix.lower() not in ({".md"} if request.markdown else {".html", ".htm"}):
         raise OptionRefused(
-            f"a report is written as {suffix}, not as {path.name}",
-            hint=f"use --out {path.with_suffix(suffix)}",
+            f"a report is written as {suffix}, not as {path.name or path}",
+            hint=f"use --out {path.with_suffix(suffix) if path.name else default}",
         )
     archive = Registry(paths.concepts_dir()).load(request.name)
     store = EvaluationStore.of(archive)
@@ -113,8 +115,9 @@ def gather(
     manifest = archive.manifest
     photos = ReferencePhotos()
     if folder is not None:  # a page is passed on: photos are in it only where that was asked for
-        photos = match_photos(manifest, folder, SIDE, on_event)
-    evaluation = store.read()
+        photos = match_photos(manifest, folder, SIDE, on_event, least=LEAST_SIDE)
+    kept = store.read()
+    evaluation = kept.named(manifest.name) if kept else None
     preview = kept_preview(archive, on_event)
     return Report(
         name=manifest.name,
@@ -154,10 +157,15 @@ def gather(
 
 def _drawn_by(archive: Archive, store: EvaluationStore) -> bytes | None:
     """A PNG of what the concept draws: the evaluation's, else the preview, where it can be read."""
-    sheet = store.picture(SHEET)
-    if store.result.is_file() and sheet.is_file():
-        with storage("read", sheet):
-            return sheet.read_bytes()
+    evaluation = store.read()
+    if evaluation is not None:
+        there = tuple(
+            each
+            for each in evaluation.prompts
+            if all(store.picture(name).is_file() for name in each.pictures)
+        )
+        if there:
+            return sheet_of(replace(evaluation, prompts=there).named(archive.manifest.name), store)
     preview = kept_preview(archive, ignore)  # gathering the report says what is wrong with it
     return png(preview) if preview else None
 
@@ -241,11 +249,9 @@ def _leakage(evaluation: Evaluation) -> Matrix | None:
 def _grid(
     evaluation: Evaluation, store: EvaluationStore, photos: ReferencePhotos
 ) -> TokenGrid | None:
-    target = _read(store, evaluation.target[:SHOWN], "target")
-    residuals, both = (
-        _read(store, names, label)
-        for names, label in ((evaluation.residuals, "residual"), (evaluation.both, "both"))
-    )
+    target = _there(_read(store, evaluation.target[:SHOWN], "target"))
+    residuals = _read(store, evaluation.residuals, "residual")
+    both = _read(store, evaluation.both, "both")
     if not target:
         return None
     return TokenGrid(
@@ -258,7 +264,8 @@ def _grid(
                 residual=residual,
                 both=together,
             )
-            for place, (residual, together) in enumerate(zip(residuals, both, strict=False))
+            for place, (residual, together) in enumerate(zip(residuals, both, strict=True))
+            if residual and together
         ),
     )
 
@@ -267,16 +274,20 @@ def _drawn(evaluation: Evaluation, store: EvaluationStore) -> tuple[DrawnPrompt,
     drawn = []
     for result in evaluation.prompts:
         pictures = _read(store, result.pictures[:SHOWN], result.prompt)
-        base = _read(store, result.base_pictures[:1], result.plain)
-        if pictures and base:
-            drawn.append(DrawnPrompt(result=result, pictures=pictures, base=base[0]))
+        (base,) = _read(store, result.base_pictures[:1], result.plain)
+        if pictures[0] and base:  # which are from the same seed
+            drawn.append(DrawnPrompt(result=result, pictures=_there(pictures), base=base))
     return tuple(drawn)
 
 
-def _read(store: EvaluationStore, names: Sequence[str], label: str) -> tuple[Picture, ...]:
-    """The pictures that are still there; StorageFailed where one is damaged."""
+def _read(store: EvaluationStore, names: Sequence[str], label: str) -> list[Picture | None]:
+    """The pictures in their places, None for one that is gone; StorageFailed for a damaged one."""
     files = [store.picture(name) for name in names]
-    return tuple(_picture(label, opened(f)) for f in files if f.is_file())
+    return [_picture(label, opened(f)) if f.is_file() else None for f in files]
+
+
+def _there(pictures: Sequence[Picture | None]) -> tuple[Picture, ...]:
+    return tuple(picture for picture in pictures if picture is not None)
 
 
 def _picture(label: str, picture: Image.Image, side: int = SIDE) -> Picture:

@@ -62,7 +62,7 @@ def measure(plan: EvalPlan, folder: Path, judges: Judges, now: datetime) -> Eval
         scores=tuple(scores),
         prompts=tuple(
             PromptResult(
-                prompt=prompt.template.replace("*", f"[{plan.request.name}]"),
+                prompt=prompt.template,
                 plain=prompt.plain(plan.word),
                 text=text,
                 alignment=aligned[k].mean().item(),

@@ -15,7 +15,7 @@ from torch import Tensor
 from prism_cli import paths
 from prism_cli.backbones import catalog
 from prism_cli.backbones.base import Backbone
-from prism_cli.errors import NameTaken
+from prism_cli.errors import NameTaken, StorageBusy
 from prism_cli.method.tokens import residual_room
 from prism_cli.registry.store import Entry, Registry
 from prism_cli.runtime import peak_memory
@@ -56,18 +56,25 @@ def train(
     """Learn a concept and keep it. `now` is the time that goes into the archive.
 
     Stopped at any moment, it leaves the registry as it was and a checkpoint; called again with the
-    same request it goes on from there, to the same archive.
+    same request it goes on from there, to the same archive. Raises what `prepare` raises, TooLarge,
+    NameTaken, StorageFailed, and StorageBusy where another process is at the same training.
     """
     began = time.monotonic()
     prepared, plan = fitted(prepare(request, on_event), on_event)
-    run, trained = learn(prepared, on_event, now)
-    entry = replace(prepared.entry, recipe=prepared.settings.recipe)
-    preview = draw_preview(run.backbone, trained.previews, entry, on_event)
-    data = pack_concept(prepared, trained, run.created, run.backbone.lora_targets(), preview)
-    kept = _keep(data, prepared.name, replace=request.force)
-    catalog.remember(prepared.entry)
-    remember_folder(prepared.request.folder, [photo.sha256 for photo in prepared.intake.photos])
-    checkpoint.discard(run.checkpoint_path)
+    with checkpoint.held(prepared.checkpoint_path) as mine:
+        if not mine:
+            raise StorageBusy(
+                f"another prism is learning {prepared.name!r} from the same photos",
+                hint="wait until it has ended, or stop it and run the same command again",
+            )
+        run, trained = learn(prepared, on_event, now)
+        entry = replace(prepared.entry, recipe=prepared.settings.recipe)
+        preview = draw_preview(run.backbone, trained.previews, entry, on_event)
+        data = pack_concept(prepared, trained, run.created, run.backbone.lora_targets(), preview)
+        kept = _keep(data, prepared.name, replace=request.force)
+        catalog.remember(prepared.entry)
+        remember_folder(prepared.request.folder, [photo.sha256 for photo in prepared.intake.photos])
+        checkpoint.discard(prepared.checkpoint_path)
     checkpoint.discard_abandoned(prepared.name)
     return TrainResult(
         name=prepared.name,
@@ -150,7 +157,7 @@ def training_run(
         recipe=prepared.settings.recipe,
         seed=prepared.request.seed,
         lora_seed=prepared.lora_seed,
-        checkpoint_path=checkpoint.path_for(prepared.name, prepared.fingerprint),
+        checkpoint_path=prepared.checkpoint_path,
         created=f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
         on_event=on_event,
         previews=preview_prompts(prepared.entry, prepared.name, prepared.request.kind),

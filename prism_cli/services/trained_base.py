@@ -10,6 +10,7 @@ from prism_cli.backbones import catalog
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.errors import BaseMismatch, BaseNotFound
 from prism_cli.registry.archive import Archive
+from prism_cli.registry.manifest import BaseRef
 
 
 def common_base(archives: Mapping[str, Archive], asked: BaseEntry | None = None) -> BaseEntry:
@@ -18,24 +19,34 @@ def common_base(archives: Mapping[str, Archive], asked: BaseEntry | None = None)
     Raises BaseMismatch where they are of two bases or revisions, or of another than what was asked
     for; BaseNotFound and BaseNotDownloaded where it is not here.
     """
+    if asked is None:
+        base = agreed_base(archives)
+        entry = catalog.resolve_trained(base.id, base.revision)
+    else:
+        _check_ids(archives)
+        entry = asked
+    for name, archive in archives.items():
+        if archive.manifest.base.revision != entry.revision:
+            raise _not_on(entry, name, archive)
+    return entry
+
+
+def agreed_base(archives: Mapping[str, Archive]) -> BaseRef:
+    """The one base of all concepts, whether it is here or not. Raises BaseMismatch."""
+    _check_ids(archives)
     (first, archive), *rest = archives.items()
     base = archive.manifest.base
-    for name, other in rest:
-        if other.manifest.base.id != base.id:
-            raise BaseMismatch(
-                f"{_trained(first, archive)}, {_trained(name, other)}, and concepts meet on one "
-                "base only",
-                hint=f"train one again on the other's base: {_training(name, _flag(archive))}",
-            )
-    revisions = {each.manifest.base.revision for each in archives.values()}
-    entry = asked or (base_of(archive) if len(revisions) == 1 else _one_that_is_here(archives))
+    if all(other.manifest.base.revision == base.revision for _, other in rest):
+        return base
+    here = _one_that_is_here(archives)  # who is to be trained again; a download would help nobody
     for name, other in archives.items():
-        if other.manifest.base.revision != entry.revision:
-            raise BaseMismatch(
-                f"{_trained(name, other)}, not on {entry.id} revision {entry.revision}",
-                hint=f"train it again on this base: {_training(name, _place(entry))}",
-            )
-    return entry
+        if here is not None and other.manifest.base.revision != here.revision:
+            raise _not_on(here, name, other)
+    name, other = next(each for each in rest if each[1].manifest.base.revision != base.revision)
+    raise BaseMismatch(
+        f"{_trained(first, archive)}, and {name!r} on its revision {other.manifest.base.revision}",
+        hint=f"train one again on the other's: {_training(name, _flag(archive))}",
+    )
 
 
 def base_of(archive: Archive) -> BaseEntry:
@@ -44,17 +55,28 @@ def base_of(archive: Archive) -> BaseEntry:
     return catalog.resolve_trained(base.id, base.revision)
 
 
-def _one_that_is_here(archives: Mapping[str, Archive]) -> BaseEntry:
-    """Of several revisions one, to say who must be trained again; a download would help nobody."""
+def _check_ids(archives: Mapping[str, Archive]) -> None:
+    (first, archive), *rest = archives.items()
+    for name, other in rest:
+        if other.manifest.base.id != archive.manifest.base.id:
+            raise BaseMismatch(
+                f"{_trained(first, archive)}, {_trained(name, other)}, and concepts meet on one "
+                "base only",
+                hint=f"train one again on the other's base: {_training(name, _flag(archive))}",
+            )
+
+
+def _one_that_is_here(archives: Mapping[str, Archive]) -> BaseEntry | None:
     for archive in archives.values():
         with suppress(BaseNotFound):
             return base_of(archive)
-    (first, archive), *rest = archives.items()
-    revision = archive.manifest.base.revision
-    name, other = next(each for each in rest if each[1].manifest.base.revision != revision)
-    raise BaseMismatch(
-        f"{_trained(first, archive)}, and {name!r} on its revision {other.manifest.base.revision}",
-        hint=f"train one again on the other's: {_training(name, _flag(archive))}",
+    return None
+
+
+def _not_on(entry: BaseEntry, name: str, archive: Archive) -> BaseMismatch:
+    return BaseMismatch(
+        f"{_trained(name, archive)}, not on {entry.id} revision {entry.revision}",
+        hint=f"train it again on this base: {_training(name, _place(entry))}",
     )
 
 

@@ -31,7 +31,7 @@ from prism_cli.registry.store import Registry
 from prism_cli.reports.contact_sheet import contact_sheet, grid
 from prism_cli.runtime import detect
 from prism_cli.services.concept_archive import check_rows_fit, unpack_lora, unpack_rows
-from prism_cli.services.early import check_files_free
+from prism_cli.services.early import check_drawing, check_files_free, check_folder
 from prism_cli.services.events import Note, OnEvent, ignore
 from prism_cli.services.introductions import introduce
 from prism_cli.services.pictures import png
@@ -128,6 +128,9 @@ def plan_transfer(request: TransferRequest) -> TransferPlan:
         for weight in _weights(request)
     )
     check_files_free(grids, force=request.force)
+    check_drawing(request.steps, request.guidance)
+    if request.photos is not None:
+        check_folder(request.photos)
     entry = common_base({request.name: archive})
     return TransferPlan(
         entry=entry,

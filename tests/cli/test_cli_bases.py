@@ -139,7 +139,7 @@ def older(hub: Hub, tmp_path: Path) -> str:
         "gen [mydog] --steps 1",
         "inspect mydog --steps 1",
         "transfer mydog box --weights 1 --count 1 --steps 1",
-        "compose mydog mycat",
+        "compose mydog mycat --preview --steps 1",
     ],
 )
 def test_the_base_of_a_concept_is_downloaded_with_yes(hub: Hub, older: str, line: str) -> None:
@@ -190,11 +190,12 @@ def test_a_revision_that_is_gone(hub: Hub, older: str) -> None:
     assert "--revision main" not in drawn.stderr
 
 
-def test_a_composition_is_planned_without_a_download(hub: Hub, older: str) -> None:
-    """A dry run downloads no weights, whatever --yes says."""
+def test_a_composition_needs_a_base_only_to_draw(hub: Hub, older: str) -> None:
+    """The archives have all that is merged, and nothing is drawn unless asked for."""
     planned = call("compose", "mydog", "mycat", "--dry-run", "--yes")
+    made = call("compose", "mydog", "mycat", "--yes")
 
-    assert planned.status == 3 and hub.requests == []
+    assert planned.status == made.status == 0 and hub.requests == []
 
 
 def test_a_dry_run_plans_the_base_of_a_concept(hub: Hub, older: str) -> None:
@@ -222,9 +223,16 @@ def test_a_dry_run_plans_the_base_of_a_concept(hub: Hub, older: str) -> None:
         "gen [mydog",
         "gen cat --out photos/01.png",
         "gen cat --out cat.jpg",
+        "gen cat --steps 0",
+        "gen cat --guidance 0.5",
+        "gen cat --size big",
+        "gen --from photos/01.png",
         "eval nobody",
         "eval mydog --photos typo",
         "eval mydog --prompts missing.txt",
+        "eval mydog --prompts photos/01.txt --live",
+        "eval mydog --judge-model gemini-flash-latest",
+        "eval mydog --guidance 999",
         "ablate photos typo",
         "ablate photos --betas much",
         "ablate photos --config missing.toml",

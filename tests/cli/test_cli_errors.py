@@ -218,6 +218,7 @@ CASES = {
     "report-corrupt": Case("report mydog", 4, kept(mydog=worlds.corrupt())),
     "report-taken": Case("report mydog", 4, both(kept(mydog=None), file("mydog-report.html", b""))),
     "report-out-pdf": Case("report mydog --out a.pdf", 4, kept(mydog=None)),
+    "report-out-folder": Case("report mydog --out .", 4, kept(mydog=None)),
     "report-strangers": Case(
         "report mydog --photos photos", 4, both(kept(mydog=None), some_photos)
     ),

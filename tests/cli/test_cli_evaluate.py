@@ -133,6 +133,7 @@ def test_in_json_and_quiet(prompts: None) -> None:
             "folder": found["folder"],
             "prompts": 1,
             "pictures": 1 + 1 + 1 + 1 + 2 + 2,
+            "missing": 0,
             "with_concept": 1 + 1 + 2 + 2,
             "by_base": 1 + 1,
             "steps": 1,
@@ -141,7 +142,11 @@ def test_in_json_and_quiet(prompts: None) -> None:
             "questions": 0,
         }.items()
     )
-    assert plan["plan"]["fit"]["seconds"] > 0 and plan["plan"]["fit"]["memory"] > 2**20
+    assert plan["plan"]["fit"]["seconds"] == 0 and plan["plan"]["fit"]["memory"] > 2**20
+    other = json.loads(call("eval", "mydog", *QUICK, "--seed", "1", "--dry-run", "--json").stdout)[
+        "plan"
+    ]
+    assert other["missing"] == other["pictures"] and other["fit"]["seconds"] > 0
     assert again.stdout == f"{found['folder']}\n"
     assert call("eval", "mydog", *QUICK, "--dry-run", "-q").stdout == again.stdout
     assert (report["path"], report["evaluated"]) == ("mydog-report.html", True)
@@ -170,6 +175,25 @@ def test_an_ablation_is_planned() -> None:
     assert call("ablate", "photos", "--dry-run", "-q").stdout == "ablation.jsonl\n"
     said = call("ablate", "photos", "--dry-run").stdout
     assert re.search(r"^time +about [\d.]+ (s|min|h) for all", said, re.MULTILINE)
+
+
+def test_a_finished_ablation_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left to do, and nothing is trained to find out how long that takes."""
+
+    def never(*args: object) -> None:
+        pytest.fail("a training was timed")
+
+    worlds.photos(Path(), 2)
+    line = ("ablate", "photos", "--lengths", "1", "--betas", "", "--steps", "1", "-n", "1")
+    Path("short.toml").write_text("[tokens]\nsteps = 1\n[finetuning]\nsteps = 1\n", "utf-8")
+    assert call(*line, "--config", "short.toml").status == 0
+    monkeypatch.setattr("prism_cli.services.rehearsal.rehearse", never)
+
+    said = call(*line, "--config", "short.toml", "--dry-run")
+
+    lines = [line.rstrip() for line in said.stdout.splitlines()]
+    assert said.status == 0
+    assert lines == ["cells    1, none of them to do", "results  ablation.jsonl"]
 
 
 def test_an_ablation_that_is_quiet(

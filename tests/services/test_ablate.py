@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,14 @@ from filelock import FileLock
 
 from prism_cli import paths
 from prism_cli.backbones import catalog
-from prism_cli.errors import DiskFull, OptionRefused, Refused, StorageBusy
+from prism_cli.errors import (
+    DiskFull,
+    OptionRefused,
+    PhotosRefused,
+    Refused,
+    StorageBusy,
+    StorageFailed,
+)
 from prism_cli.evaluation_prompts import EvaluationPrompt, PromptList
 from prism_cli.files import PARTIAL
 from prism_cli.registry.store import Registry
@@ -197,13 +204,75 @@ def test_a_checkpoint_goes_when_its_row_is_kept(
         patch.setattr("prism_cli.services.ablate.add_row", full)
         with pytest.raises(DiskFull):
             ablate(alone)
-    assert len(list(other.parent.iterdir())) == 3
+    assert len(list(other.parent.glob("*.safetensors"))) == 2
     said: list[Event] = []
 
     ablate(alone, said.append)
 
     assert any(isinstance(e, Note) and "going on" in e.text for e in said)
     assert sorted(other.parent.iterdir()) == sorted([other, killed])
+
+
+def test_processes_share_the_cells(request_: AblateRequest) -> None:
+    """What another one finishes meanwhile is not done again; what it is at comes last."""
+    said: list[str] = []
+
+    def other(event: Event) -> None:
+        if isinstance(event, Note):
+            said.append(event.text)
+            if event.text.startswith("cell 1 of 2: zuzu") and not request_.out.read_text():
+                ablate(replace(request_, folders=(Path("harlequin"),)))
+
+    ablate(request_, other)
+
+    assert [json.loads(line)["concept"] for line in request_.out.read_text().splitlines()] == [
+        "harlequin",
+        "zuzu",
+    ]
+    assert not any(text.startswith("cell 2") for text in said)
+
+
+def test_a_cell_that_another_process_is_at_comes_last(request_: AblateRequest) -> None:
+    """And is done where that one ends without it."""
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Note) and event.text.startswith("cell 1 of 2"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ablate(request_, stop)
+    (lock,) = (FileLock(path) for path in paths.unfinished_dir().glob(".*.lock"))
+    lock.acquire()
+    said: list[str] = []
+
+    def end(event: Event) -> None:
+        if isinstance(event, Note) and event.text.startswith("cell "):
+            said.append(event.text)
+            if "waiting" in event.text:
+                lock.release()
+
+    ablate(request_, end)
+
+    assert said == [
+        "cell 1 of 2: another prism is at it",
+        "cell 2 of 2: harlequin, n = 2, beta = 0.1, seed 0",
+        "cell 1 of 2: waiting for another prism, which is at it",
+        "cell 1 of 2: zuzu, n = 2, beta = 0.1, seed 0",
+    ]
+    assert plan_ablation(request_).missing == ()
+
+
+def test_what_becomes_of_the_photos_meanwhile_changes_no_cell(request_: AblateRequest) -> None:
+    """All cells of a run are of what it read when it began."""
+
+    def lose(event: Event) -> None:
+        if isinstance(event, Note) and event.text.startswith("cell 1 of 2"):
+            Path("harlequin").rename("gone")
+
+    found = ablate(request_, lose)
+
+    Path("gone").rename("harlequin")
+    assert found.cells == 2 and plan_ablation(request_).missing == ()
 
 
 def test_no_two_seeds_share_a_noise(
@@ -265,16 +334,33 @@ def test_photos_leave_with_a_word_and_in_no_rehearsal(
     assert plan_ablation(asking).missing == ()  # what was answered is kept
 
 
+def never(event: Event) -> None:
+    """No cell is begun."""
+    assert not (isinstance(event, Note) and event.text.startswith("cell "))
+
+
 def test_refusals(request_: AblateRequest) -> None:
-    """Two folders of one name, nothing to vary, a file that is something else."""
+    """Two folders of one name, nothing to vary, no place, few photos, a file of something else."""
     with pytest.raises(OptionRefused, match="same name"):
         ablate(replace(request_, folders=(Path("zuzu"), Path("x/../zuzu"))))
     with pytest.raises(OptionRefused, match="nothing to vary"):
         ablate(replace(request_, lengths=()))
     with pytest.raises(OptionRefused, match=r"tokens\.length"):
         ablate(replace(request_, lengths=(99,)))
-    for notes in (b"my notes\n", b'{"concept": "\xff"}\n'):
+    nowhere = replace(request_, out=Path("zuzu/01.png/rows.jsonl"))
+    with pytest.raises(StorageFailed, match=r"rows\.jsonl"):
+        ablate(nowhere, never)
+    good = asdict(replace(row("zuzu", "a"), scores={}))
+    bad = [
+        json.dumps({**good, **other}).encode()
+        for other in ({"concept": ["x"]}, {"scores": None}, {"length": "1"}, {"length": True})
+    ]
+    for notes in (b"my notes\n", b'{"concept": "\xff"}\n', *bad):
         request_.out.write_bytes(notes)
         with pytest.raises(Refused, match="not a results file"):
             ablate(request_)
         assert request_.out.read_bytes() == notes
+    Path("harlequin/02.png").unlink()
+    without = {**SHORT, "tokens.beta": 0.0}  # which one photo is enough for, and others need two
+    with pytest.raises(PhotosRefused, match="at least 2"):
+        ablate(replace(request_, betas=(0.1,), file=without), never)

@@ -15,6 +15,7 @@ from safetensors.torch import load
 from prism_cli import paths
 from prism_cli.backbones import catalog
 from prism_cli.errors import (
+    BaseNotDownloaded,
     ConceptNotFound,
     NameTaken,
     OptionRefused,
@@ -226,6 +227,18 @@ class TestArchive:
 
         assert archive("both").manifest.lora is None
 
+    def test_a_base_that_is_not_here_is_asked_for_only_to_draw_with(self) -> None:
+        """Archives say all that merging takes; on another base than mini nothing is drawn."""
+        for seed, name in enumerate(("dog", "ink"), start=1):
+            keep(name, seed, lora=True, base="owner/photographs", revision="0" * 40)
+        recast("ink", kind="style")
+
+        assert composed("dog", "ink", dry_run=True).path is None
+        whole = composed("dog", "ink", preview=None)
+        assert whole.base == "owner/photographs"
+        assert whole.phrase == "[dog] in the style of [ink]"
+        refused(BaseNotDownloaded, "dog", "ink", name="drawn", preview=True)
+
     def test_a_dry_run_reports_and_keeps_nothing(self) -> None:
         """The report is of factors and tokens alone."""
         result = composed("dog", "ink", dry_run=True)
@@ -247,7 +260,7 @@ class TestArchive:
         assert len(pair.clashes) == len(pair.layers)
         assert pair.layers[0].layer in found.advice[0]
         assert found.advice[1:] == (
-            "try prism compose dog copy --weights 0.5,0.5",
+            "try prism compose dog copy --weights 0.7,0.7",
             "or prism compose dog copy --method per-token",
         )
 
@@ -265,7 +278,7 @@ class TestArchive:
 
         assert advice(dog=0.0, copy=0.05) == ()
         assert advice(dog=0.0, copy=0.5)[-1] == "try prism compose dog copy --weights 0.6,0.8"
-        assert advice(dog=0.5, copy=0.5)[-1] == "try prism compose dog copy --weights 0.5,0.4"
+        assert advice(dog=0.5, copy=0.5)[-1] == "try prism compose dog copy --weights 0.7,0.56"
 
 
 @pytest.mark.usefixtures("three")
@@ -378,6 +391,7 @@ class TestRefusals:
             (("dog", "cat"), {"rank": 2, "method": "per-token"}, "keeps apart"),
             (("dog", "cat"), {"density": 0.5}, "--density is of ties and dare"),
             (("dog", "cat"), {"density": 1.5, "method": "ties"}, "between 0 and 1"),
+            (("dog", "cat"), {"steps": 0}, "drawing.steps must be between"),
         ],
     )
     def test_options(self, names: tuple[str, ...], options: dict[str, Any], text: str) -> None:

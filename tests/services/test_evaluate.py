@@ -35,6 +35,7 @@ from prism_cli.method.evaluation import likeness
 from prism_cli.registry.archive import pack
 from prism_cli.registry.manifest import OptionValue, PhotoRecord
 from prism_cli.registry.store import Registry
+from prism_cli.reports.model import Evaluation
 from prism_cli.services import evaluate as service
 from prism_cli.services.encoder_files import (
     CLIP,
@@ -47,7 +48,7 @@ from prism_cli.services.evaluate import EvalRequest, EvalResult, evaluate, prepa
 from prism_cli.services.evaluation_store import EvaluationStore
 from prism_cli.services.events import Event, Note, StageBegan, StageMoved
 from prism_cli.services.inspect import InspectRequest, inspect
-from prism_cli.services.report import ReportRequest, write_report
+from prism_cli.services.report import ReportRequest, gather, write_report
 from prism_cli.services.train import TrainRequest, train
 from tests.cli import worlds
 from tests.hub import Hub, connected, serving
@@ -104,6 +105,13 @@ def evaluated(kept: EvalResult) -> EvalResult:
     shutil.copytree(kept.folder.parents[1], home)
     worlds.photos(Path(), 3)
     return dataclasses.replace(kept, folder=home / "evaluations" / kept.folder.name)
+
+
+def read_from(store: EvaluationStore) -> Evaluation:
+    """What is kept, as it is shown."""
+    kept = store.read()
+    assert kept is not None
+    return kept.named("mydog")
 
 
 class TestOnMini:
@@ -194,18 +202,24 @@ class TestOnMini:
     def test_photos_are_matched_and_not_kept(self, evaluated: EvalResult) -> None:
         """By their hashes; and nothing of them is written."""
         found = evaluated.evaluation
-        kept = {path.read_bytes() for path in evaluated.folder.rglob("*.png")}
+        plan = prepare_evaluation(request(photos=Path("photos")))
+        drawn = [n for g in (*plan.groups.alone, *plan.groups.learned) for n in g.every_file]
 
         assert (found.references, found.held_out) == (2, 1)
-        assert not kept & {path.read_bytes() for path in Path("photos").glob("*.png")}
-        assert len(kept) >= 2 * 2 * 2 + 2 + 2  # the concept's are not the base's
+        assert sorted(p.name for p in evaluated.folder.rglob("*") if p.is_file()) == sorted(
+            [*drawn, ".lock", "drawn.png", "evaluation.json", "leakage.json"]
+        )
 
     def test_it_is_kept_and_read_again(self, evaluated: EvalResult) -> None:
         """As it was; after a rename too, and not for a concept that was trained again."""
         registry = Registry(paths.concepts_dir())
         registry.rename("mydog", "rex")
 
-        assert EvaluationStore.of(registry.load("rex")).read() == evaluated.evaluation
+        kept = EvaluationStore.of(registry.load("rex")).read()
+        assert kept is not None and kept.named("mydog") == evaluated.evaluation
+        write_report(ReportRequest(name="rex", markdown=True))
+        card = Path("rex-report.md").read_text("utf-8")
+        assert "rex\\] in the snow" in card and "mydog" not in card
         concepts.keep("rex", seed=5)
         assert EvaluationStore.of(registry.load("rex")).read() is None
 
@@ -250,7 +264,24 @@ class TestOnMini:
                 command()
             *_, remove, file = shlex.split(raised.value.hint)
             assert (remove, Path(file)) == ("rm", path)
-        assert EvaluationStore(evaluated.folder).read() == kept == evaluated.evaluation
+        assert EvaluationStore(evaluated.folder).read() == kept
+
+    @pytest.mark.parametrize("gone", ["residual-00-0", "concept-00-0"])
+    def test_a_picture_that_is_gone_moves_no_other(self, evaluated: EvalResult, gone: str) -> None:
+        """Each residual stays beside its own photo, each prompt's first beside the base's first."""
+        archive = Registry(paths.concepts_dir()).load("mydog")
+        store = EvaluationStore(evaluated.folder)
+        whole = gather(archive, store, Path("photos"))
+        (path,) = evaluated.folder.glob(f"drawn-*/{gone}.png")
+        path.unlink()
+
+        left = gather(archive, store, Path("photos"))
+
+        assert whole.grid is not None and left.grid is not None
+        if gone.startswith("residual"):
+            assert left.grid.rows == whole.grid.rows[1:] and left.drawn == whole.drawn
+        else:
+            assert left.drawn == whole.drawn[1:] and left.grid == whole.grid
 
     def test_a_damaged_picture_is_drawn_again(self, evaluated: EvalResult) -> None:
         """Once it is deleted: it alone, and as it was."""
@@ -334,21 +365,21 @@ def test_a_stopped_evaluation_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     there = {
         p.relative_to(again.folder): p.read_bytes() for p in again.folder.rglob("*") if p.is_file()
     }
-    assert store.read() == whole.evaluation
+    assert read_from(store) == whole.evaluation
     assert len(there) > len(pictures) + 4  # the numbers, the sheet, what the stopped one drew
 
     monkeypatch.delenv("GEMINI_API_KEY", raising=False)
     monkeypatch.delenv("GOOGLE_API_KEY", raising=False)
     with pytest.raises(KeyMissing):
         evaluate(request(seed=9, judge="gemini"))
-    assert store.read() == whole.evaluation
+    assert read_from(store) == whole.evaluation
     assert all((again.folder / name).read_bytes() == data for name, data in there.items())
 
     events.clear()
     other = evaluate(request(seed=9), events.append, NOW)
     begun = next(event for event in events if isinstance(event, StageBegan))
     assert begun.step >= 4
-    assert store.read() == other.evaluation
+    assert read_from(store) == other.evaluation
     assert other.evaluation.scores != whole.evaluation.scores
     (mine,) = other.folder.glob("drawn-*")  # once it is kept, what the earlier one drew goes
     assert other.folder / other.evaluation.prompts[0].pictures[0] in set(mine.iterdir())

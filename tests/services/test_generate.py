@@ -192,14 +192,14 @@ class TestWeights:
     @pytest.mark.parametrize(
         ("prompt", "options", "advice"),
         [
-            ("[dog] [cat]", {}, "[dog:0.5] [cat:0.5], or --method per-token"),
-            ("[dog:-3] [cat]", {}, "[dog:-0.75] [cat:0.25], or --method per-token"),
-            ("[dog] [cat] [fox]", {}, "[dog:0.33] [cat:0.33] [fox:0.33], or --method per-token"),
-            ("[dog] [cat]", {"compiled": True}, "[dog:0.5] [cat:0.5]"),
-            ("[dog] [cat]", {"negative": "[dog]"}, "[dog:0.5] [cat:0.5], or --method per-token"),
-            ("[dog:0.5] [cat:0.5]", {}, None),
+            ("[dog] [cat]", {}, "[dog:0.7] [cat:0.7], or --method per-token"),
+            ("[dog:-3] [cat]", {}, "[dog:-1.05] [cat:0.35], or --method per-token"),
+            ("[dog] [cat] [fox]", {}, "[dog:0.46] [cat:0.46] [fox:0.46], or --method per-token"),
+            ("[dog] [cat]", {"compiled": True}, "[dog:0.7] [cat:0.7]"),
+            ("[dog] [cat]", {"negative": "[dog]"}, "[dog:0.7] [cat:0.7], or --method per-token"),
+            ("[dog:0.7] [cat:0.7]", {}, None),
             ("[dog] [cat:0]", {}, None),
-            ("[dog] [cat]", {"scale": 0.5}, None),
+            ("[dog] [cat]", {"scale": 0.7}, None),
             ("[dog] a cat", {"negative": "[cat]"}, None),
             ("[dog] [cat]", {"method": "sum"}, None),
             ("[dog] [cat]", {"method": "per-token"}, None),
@@ -209,7 +209,7 @@ class TestWeights:
     def test_heavy_loras_are_advised_on(
         self, prompt: str, options: dict[str, Any], advice: str | None
     ) -> None:
-        """Of a sum that weighs more than one LoRA does, unless the sum was asked for."""
+        """Of a sum that weighs more than what is advised, unless the sum was asked for."""
         for seed, name in enumerate(("dog", "cat", "fox")):
             keep(name, seed, lora=True)
         keep("tokens")

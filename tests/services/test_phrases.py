@@ -42,8 +42,8 @@ def test_a_phrase_says_subjects_actions_and_styles(
     parts: tuple[Part, ...], on_mini: str, elsewhere: str
 ) -> None:
     order = ("dog", "cat", "run", "ink", "wash")
-    assert phrase_of(parts, order, MINI) == on_mini
-    assert phrase_of(parts, order, ELSEWHERE) == elsewhere
+    assert phrase_of(parts, order, "mini") == on_mini
+    assert phrase_of(parts, order, "owner/sd") == elsewhere
 
 
 @pytest.mark.parametrize(

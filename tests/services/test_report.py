@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from prism_cli import paths
 from prism_cli.registry.archive import pack
@@ -16,7 +18,6 @@ from prism_cli.registry.store import Registry
 from prism_cli.reports.html import render_html
 from prism_cli.reports.markdown import render_markdown
 from prism_cli.services.concept_archive import CURVE_POINTS, read_curve, written_curve
-from prism_cli.services.evaluate import SHEET
 from prism_cli.services.evaluation_store import EvaluationStore
 from prism_cli.services.events import Event, Note
 from prism_cli.services.pictures import from_png
@@ -95,24 +96,26 @@ def test_a_preview_that_is_damaged_is_left_out() -> None:
 
 
 def test_the_sheet_is_of_the_evaluation() -> None:
-    """Where that was deleted, the preview stands in for what it drew; a name may hold a space."""
+    """Where its pictures are gone, the preview stands in for them; a name may hold a space."""
     worlds.keep("mydog")
     store = EvaluationStore.of(Registry(paths.concepts_dir()).load("mydog"))
-    store.keep(dataclasses.replace(EVALUATION, target=(), prompts=()))
-    store.picture(SHEET).write_bytes(png())
+    store.keep(EVALUATION)
+    for name in (*EVALUATION.prompts[0].pictures, *EVALUATION.prompts[0].base_pictures):
+        store.picture(name).parent.mkdir(exist_ok=True)
+        store.picture(name).write_bytes(png())
     request = ReportRequest(name="mydog", out=Path("my card.md"), markdown=True)
 
     with_sheet = write_report(request)
     assert with_sheet.picture == Path("my card-drawn.png") and with_sheet.picture.is_file()
     assert "](my%20card-drawn.png)" in Path("my card.md").read_text("utf-8")
 
-    store.result.unlink()
+    store.picture(EVALUATION.prompts[0].pictures[0]).unlink()
     without = write_report(dataclasses.replace(request, out=Path("card.md")))
     text = Path("card.md").read_text("utf-8")
     assert without.picture == Path("card-drawn.png")
     drawn, preview = (from_png(p) for p in (without.picture.read_bytes(), MEMBERS["preview.png"]))
     assert drawn.convert("RGB").tobytes() == preview.convert("RGB").tobytes()
-    assert "Not evaluated yet" in text and "](card-drawn.png)" in text
+    assert "](card-drawn.png)" in text
 
 
 def test_a_card_of_a_damaged_preview_has_no_picture() -> None:
@@ -164,3 +167,23 @@ def test_leakage_is_shown_where_it_was_measured(tmp_path: Path) -> None:
     assert shown is not None
     assert (shown.labels, shown.values) == (("photo 0", "photo 1"), leaked)
     assert "0.75 on average" in shown.note and shown.note.endswith("0.188.")
+
+
+def test_photos_that_it_was_learned_from_are_shown_whatever_their_size() -> None:
+    """Those of a small base have fewer pixels than a page has room for."""
+    Path("photos").mkdir()
+    hashes = []
+    for side in (16, 48):
+        path = Path(f"photos/{side}.png")
+        Image.effect_noise((side, side), 90).convert("RGB").save(path)
+        hashes.append(hashlib.sha256(path.read_bytes()).hexdigest())
+    photos = tuple(
+        dataclasses.replace(photo, sha256=digest)
+        for photo, digest in zip(MANIFEST.photos, hashes, strict=True)
+    )
+    worlds.keep("mydog", pack(dataclasses.replace(MANIFEST, photos=photos), MEMBERS))
+    archive = Registry(paths.concepts_dir()).load("mydog")
+
+    report = gather(archive, EvaluationStore.of(archive), Path("photos"))
+
+    assert [photo.label for photo in report.references] == ["photo 0", "photo 1"]

@@ -27,6 +27,7 @@ from prism_cli.errors import (
     OptionRefused,
     PhotosRefused,
     PrismError,
+    StorageBusy,
 )
 from prism_cli.method.composition import factors_of
 from prism_cli.registry.archive import Archive, read_archive, read_manifest
@@ -231,12 +232,28 @@ class TestTheSameAgain:
         for seed in (1, 2):
             with pytest.raises(_Stopped):
                 learn(seed=seed, on_event=stopped_at("tokens", 2))
-        first, second = sorted(paths.unfinished_dir().iterdir())
-        os.utime(first, (0, 0))
+        first, second = sorted(paths.unfinished_dir().glob("*.safetensors"))
+        locks = {path: path.with_name(f".{path.name}.lock") for path in (first, second)}
+        assert sorted(paths.unfinished_dir().iterdir()) == sorted([first, second, *locks.values()])
+        for abandoned in (first, locks[first]):
+            os.utime(abandoned, (0, 0))
 
         learn()
 
-        assert list(paths.unfinished_dir().iterdir()) == [second]  # its training may still run
+        # Its training may still run.
+        assert sorted(paths.unfinished_dir().iterdir()) == sorted([second, locks[second]])
+
+    def test_one_process_at_a_time(self, learn, plain: Learned) -> None:
+        """The second is refused before a base is loaded; the first goes on."""
+
+        def again(event: Event) -> None:
+            if isinstance(event, StageMoved) and (event.stage, event.step) == ("tokens", 2):
+                with pytest.raises(StorageBusy, match="another prism is learning 'zuzu'"):
+                    learn()
+
+        learn(on_event=again)
+
+        assert data() == plain.data
 
 
 class TestTheRegistry:

@@ -16,6 +16,7 @@ from prism_cli.backbones import catalog
 from prism_cli.errors import (
     BaseNotDownloaded,
     ConceptNotFound,
+    FileMissing,
     NameTaken,
     OptionRefused,
     PrismError,
@@ -141,6 +142,8 @@ def test_where_nobody_can_judge_no_base_is_asked_for_first() -> None:
     keep("book", 1, lora=True, base="owner/photographs", revision="0" * 40)
 
     refused(OptionRefused, keep="soft")
+    refused(OptionRefused, steps=0)
+    refused(FileMissing, photos=Path("nowhere"))
     refused(BaseNotDownloaded, weights=(0.5,), keep="soft")
 
 

@@ -14,13 +14,15 @@ from PIL import Image
 
 from prism_cli import paths, prompts
 from prism_cli.errors import (
-    GeminiUnreachable,
+    AddressRefused,
+    DiskFull,
     KeyMissing,
     KeyRefused,
     ModelNotFound,
     OptionRefused,
 )
 from prism_cli.reports.model import Satisfaction
+from prism_cli.services.answer_cache import AnswerCache
 from prism_cli.services.events import Event, Note, OnEvent, StageMoved, ignore
 from prism_cli.services.vlm_judge import (
     CRITERIA,
@@ -181,6 +183,19 @@ class TestAnswers:
         assert judge(on_event=events.append) == first and len(gemini.asked) == 10
         assert "1 question; 8 more were answered before" in notes(events)[0]
 
+    def test_answers_that_cannot_be_kept_end_it(
+        self, gemini: FakeGemini, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Every one would be asked for, and paid, again."""
+
+        def full(*args: object) -> None:
+            raise DiskFull("the disk is full")
+
+        monkeypatch.setattr(AnswerCache, "keep", full)
+        with pytest.raises(DiskFull):
+            judge()
+        assert len(gemini.asked) < 9
+
     @pytest.mark.parametrize(
         ("change", "new"), [("model", 9), ("photos", 6), ("text", 6), ("picture", 9)]
     )
@@ -295,9 +310,9 @@ class TestWhoCannotBeAsked:
         """Told before anything is drawn."""
         check_key(MODEL)
         monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "nowhere")
-        with pytest.raises(GeminiUnreachable) as caught:
+        with pytest.raises(AddressRefused) as caught:
             check_key(MODEL)
-        assert "--judge" in caught.value.hint
+        assert "https://" in caught.value.hint
         monkeypatch.delenv("GEMINI_API_KEY")
         with pytest.raises(KeyMissing):
             check_key(MODEL)
