@@ -35,7 +35,7 @@ import transformers
 
 from benchmarks.interval import with_interval
 from benchmarks.peers import judging
-from benchmarks.peers.budget import BUDGET, HELD, Updates, unheld
+from benchmarks.peers.budget import BUDGET, Updates, unheld
 from benchmarks.peers.concepts import Asked, Concept, concepts
 from benchmarks.peers.judging import Judge
 from benchmarks.peers.learners import BARE, COSTS, LEARNERS, NAMED, OWN, PRISM, Learned, Lesson
@@ -139,11 +139,12 @@ class Bench:
         }
 
     def given(self, learner: str, costs: Mapping[str, float] | None) -> tuple[Recipe, Updates]:
-        """A learner's settings, and what updates it has for the price of prism's recipe."""
+        """A learner's settings and updates: prism's whole recipe, or what its budget buys."""
         stages = LEARNERS[learner].stages
-        recipe = self.recipe if stages.lora == HELD else self.plain
+        if stages == PRISM:
+            return self.recipe, Updates(self.recipe.tokens.steps, self.recipe.finetuning.steps)
         budget = costs[BUDGET] if costs else PRISM.price(self.recipe, None)
-        return recipe, stages.share(recipe, costs, budget=budget)
+        return self.plain, stages.share(self.plain, costs, budget=budget)
 
     def costs(self, concept: Concept) -> dict[str, float]:
         """Seconds of an update, by stage, and of prism's whole recipe."""

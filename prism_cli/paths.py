@@ -11,7 +11,7 @@ import platformdirs
 def data_dir() -> Path:
     """The folder that holds everything: ``PRISM_HOME``, or the platform's place for user data."""
     home = os.environ.get("PRISM_HOME")
-    return Path(home).expanduser() if home else Path(platformdirs.user_data_dir("prism"))
+    return _at_home(home) if home else Path(platformdirs.user_data_dir("prism"))
 
 
 def concepts_dir() -> Path:
@@ -80,4 +80,8 @@ def _cache_dir() -> Path:
 
 
 def _expanded(folder: str) -> Path:
-    return Path(os.path.expandvars(folder)).expanduser()
+    return _at_home(os.path.expandvars(folder))
+
+
+def _at_home(folder: str) -> Path:
+    return Path(os.path.expanduser(folder))  # noqa: PTH111 (Path's raises where a user is unknown)

@@ -47,10 +47,7 @@ def parse(prompt: str) -> tuple[str | Mention, ...]:
 
     Raises PromptRefused for a bracket that does not close, MentionRefused for what is no mention.
     """
-    if not prompt.isascii() and any("\ud800" <= c <= "\udfff" for c in prompt):
-        raise PromptRefused(
-            "the prompt is not text: it holds bytes that are not UTF-8", hint="type it again"
-        )
+    check_text(prompt)
     pieces: list[str | Mention] = []
     position = 0
     for match in _TOKEN.finditer(prompt):
@@ -68,6 +65,14 @@ def parse(prompt: str) -> tuple[str | Mention, ...]:
             pieces.append(_mention(inside))
     _add(pieces, prompt[position:])
     return tuple(pieces) or ("",)
+
+
+def check_text(text: str) -> None:
+    """Raise PromptRefused where there are bytes in it that are no UTF-8."""
+    if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+        raise PromptRefused(
+            f"{text!r} is not text: it holds bytes that are not UTF-8", hint="type it again"
+        )
 
 
 def mentioned(pieces: Sequence[str | Mention]) -> list[str]:

@@ -146,7 +146,8 @@ def resolve(
                 problems.append(error.message)
     if problems:
         raise OptionRefused(
-            "; ".join(problems), hint="`prism train --help` has the flags and their limits"
+            "; ".join(problems),
+            hint="`prism train --help` has the flags and their limits, docs/reference.md all settings",
         )
     changed = {
         section: replace(
@@ -188,9 +189,18 @@ def checked(name: str, value: Any) -> Any:
     low, high = limits(name)
     if not low <= value <= high:
         raise OptionRefused(
-            f"{name} must be between {low:g} and {high:g}, not {value}", hint="choose a value there"
+            f"{name} must be between {low:g} and {high:g}" + _not(value),
+            hint="choose a value there",
         )
     return kind(value)
+
+
+def _not(value: float) -> str:
+    """What was given, unless Python would not write it (`sys.set_int_max_str_digits`)."""
+    return f", not {value}" if abs(value) < _WRITTEN else ""
+
+
+_WRITTEN = 10**30
 
 
 def _checked_text(name: str, value: Any, metadata: Mapping[str, Any]) -> str:

@@ -74,6 +74,8 @@ def test_every_problem_is_reported_at_once() -> None:
         assert part in message
     assert message.count(";") == 5
     assert caught.value.hint
+    with pytest.raises(OptionRefused, match=r"tokens\.steps must be between"):
+        checked("tokens.steps", 16**5000)  # which Python would not write out
 
 
 scalars = (

@@ -69,12 +69,13 @@ def ablate_command(
     """
     render.use(json=json, quiet=quiet)
     from prism_cli.evaluation_prompts import read_prompts
-    from prism_cli.services.early import check_folder
+    from prism_cli.services.early import check_folder, check_text
     from prism_cli.services.settings_file import read_settings
 
     varied = (_numbers(lengths, "--lengths", whole=True), _numbers(betas, "--betas"))
     file = read_settings(config) if config else {}
     own = read_prompts(prompts) if prompts else None
+    check_text(class_word)
     for folder in folders:
         check_folder(folder)
     if not dry_run:

@@ -62,7 +62,9 @@ def compose_command(
     density: Annotated[
         float | None, typer.Option(help="Share of elements that ties and dare keep; else 0.5.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of dare's chance.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**32 - 1, help="Of dare's chance; else 0.")
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Denoising steps of the pictures; else the base's.")
     ] = None,

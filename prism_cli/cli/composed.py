@@ -99,7 +99,7 @@ def transferred(result: TransferResult, show: bool) -> None:
         f"noun {score.presence:.2f}"
         for score in result.scores
     ]
-    picked = f"not scored: {result.unscored}"
+    picked = f"{'none' if result.scores else 'not scored'}: {result.unscored}"
     if result.picked is not None:
         picked = (
             f"weight {result.picked:g}: concept {result.likeness:.2f}, noun {result.presence:.2f}, "

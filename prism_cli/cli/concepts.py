@@ -48,6 +48,7 @@ def list_command(
     registry = _registry()
     entries = sorted(registry.entries(), key=_SORT[sort])
     listing.concepts(entries)
+    listing.passed_over(registry.passed_over())
     if pictures and render.shows_pictures():
         for entry in entries:
             if entry.problem:
@@ -87,7 +88,7 @@ def rm_command(
     yes: YesFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Delete concepts."""
+    """Delete concepts, with their evaluations."""
     render.use(quiet=quiet)
     registry = _registry()
     doomed = list(dict.fromkeys(names))
@@ -96,8 +97,10 @@ def rm_command(
     if not render.confirmed(f"Delete {', '.join(doomed)}?", yes):
         render.hint("nothing was deleted")
         raise typer.Exit(1)
+    from prism_cli.services.forgetting import forget
+
     for name in doomed:
-        registry.remove(name)
+        forget([name])
         render.done(f"{name} is deleted")
 
 
@@ -167,6 +170,8 @@ def verify_command(
         except PrismError as error:
             problems[name] = error.message
     listing.verified(checked, problems)
+    if not names:
+        listing.passed_over(registry.passed_over())
     if problems:
         raise typer.Exit(4)
 

@@ -113,13 +113,14 @@ def eval_command(
     render.use(json=json, quiet=quiet)
     from prism_cli.evaluation_prompts import read_prompts
     from prism_cli.registry.store import Registry
-    from prism_cli.services.early import check_drawing, check_evaluable, check_folder
+    from prism_cli.services.early import check_drawing, check_evaluable, check_folder, check_text
     from prism_cli.services.vlm_judge import model_of
 
     archive = Registry(paths.concepts_dir()).load(name)
     own = read_prompts(prompts) if prompts else None
     check_evaluable(archive, live=live, own=own is not None)
     check_drawing(steps, guidance)
+    check_text(class_word)
     model_of(judge and judge.value, judge_model)
     if photos is not None:
         check_folder(photos)

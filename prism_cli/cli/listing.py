@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prism_cli.cli import render
+from prism_cli.names import as_name
 from prism_cli.registry.manifest import Manifest
 from prism_cli.registry.store import Entry
 
@@ -36,6 +39,13 @@ def concepts(entries: Sequence[Entry]) -> None:
                     f"{entry.name} cannot be used: {entry.problem}"
                     f" (prism verify {entry.name} says what mends it)"
                 )
+
+
+def passed_over(files: Sequence[Path]) -> None:
+    """Say of each archive without a concept's name how it gets one."""
+    for path in files:
+        command = shlex.join(["prism", "import", str(path), "--name", as_name(path.stem) or "NAME"])
+        render.hint(f"{path.name} has no name of a concept and is passed over: {command}")
 
 
 def verified(names: Sequence[str], problems: Mapping[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -80,11 +81,12 @@ class PrismGroup(TyperGroup):
         except KeyboardInterrupt:
             problem = Interrupted("stopped before it was done")
         except OSError as error:
-            if error.filename is None:
+            if error.filename is None and error.errno != errno.ENOSPC:
                 raise
             # Any question about a path can be refused: a name too long, a folder that is closed.
             problem = StorageFailed(
-                f"cannot use {error.filename}: {(error.strerror or 'refused').lower()}",
+                f"cannot use {error.filename or 'the output'}:"
+                f" {(error.strerror or 'refused').lower()}",
                 hint="give another path",
             )
         render.error(problem)

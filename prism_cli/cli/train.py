@@ -132,7 +132,7 @@ def train_command(
             "--crops says how many random crops, and the centre is used",
             hint="add --crop random, or leave out --crops",
         )
-    from prism_cli.services.early import check_folder, free_name
+    from prism_cli.services.early import check_folder, check_text, free_name
     from prism_cli.services.settings_file import read_settings
 
     flags = {
@@ -151,6 +151,7 @@ def train_command(
     file = read_settings(config) if config else {}
     free_name(photos, name, replace=force)
     check_folder(photos)
+    check_text(class_word)
     resolve(Recipe(), file, flags)
     ahead = None
     if dry_run:

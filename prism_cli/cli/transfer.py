@@ -110,3 +110,6 @@ def transfer_command(
             "the transfer was stopped", hint="run the same command again to start it over"
         ) from None
     composed.transferred(result, show)
+    if keep and result.kept is None:
+        render.hint(f"look at the grids, then keep one by name: --weights W --keep {keep}")
+        raise typer.Exit(1)

@@ -7,6 +7,7 @@ every format below its own up to it with one numbered function each.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -33,6 +34,8 @@ ENCODER = r"[a-z0-9][a-z0-9_]*"  # a text encoder's name, also part of a tensor'
 _SHA256 = r"[0-9a-f]{64}"
 _LEARNED = r"[0-9a-f]{12}"  # a digest of what was learned, as pictures carry it
 _TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
+
+_TENSORS = ".safetensors"  # suffix of the members that hold what was learned
 
 Document = dict[str, object]
 
@@ -126,6 +129,12 @@ class Manifest:
     phrase: str = ""
     parents: tuple[Parent, ...] = ()
     members: Mapping[str, MemberRecord] = field(default_factory=dict)
+
+    @property
+    def learned(self) -> str:
+        """Changes when the packed tensors do; a rename leaves it."""
+        hashes = [self.members[n].sha256 for n in sorted(self.members) if n.endswith(_TENSORS)]
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()[:12]
 
     def to_json(self) -> bytes:
         """Return the same bytes for the same content: sorted keys, UTF-8, a final newline."""

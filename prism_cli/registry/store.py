@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from prism_cli.errors import ConceptNotFound, FileMissing, NameTaken, PrismError, storage
+from prism_cli.errors import (
+    ConceptNotFound,
+    FileMissing,
+    NameTaken,
+    OptionRefused,
+    PrismError,
+    storage,
+)
 from prism_cli.files import PARTIAL, locked, write_whole
 from prism_cli.names import check_name, is_name, nearest
 from prism_cli.registry.archive import Archive, pack, read_archive, read_manifest
@@ -41,7 +48,7 @@ class Registry:
     """The archives in `folder`, which need not exist until one is added.
 
     A link counts as the file it leads to; one that leads nowhere is not there. Files of other
-    names are ignored. Nothing is deleted but by `remove`, and what a killed write left behind.
+    names are passed over. Nothing is deleted but by `remove`, and what a killed write left behind.
     """
 
     folder: Path
@@ -53,6 +60,12 @@ class Registry:
                 return []
             with os.scandir(self.folder) as files:
                 return sorted(f.name.removesuffix(SUFFIX) for f in files if _is_archive(f))
+
+    def passed_over(self) -> list[Path]:
+        """List the archives' files that no concept can be called after, sorted."""
+        with storage("read", self.folder):
+            found = self.folder.glob(f"[!.]*{SUFFIX}")
+            return sorted(path for path in found if path.is_file() and not is_name(path.stem))
 
     def entries(self) -> list[Entry]:
         """List every concept, sorted by name; what cannot be used is an entry with a problem."""
@@ -97,11 +110,19 @@ class Registry:
         return self.add(_pack_as(archive, name), name, replace)
 
     def export(self, name: str, destination: Path, replace: bool = False) -> Path:
-        """Copy the archive of `name`, byte for byte, to a ``.prism`` file or into a folder."""
+        """Copy the archive of `name`, byte for byte, to a ``.prism`` file or into a folder.
+
+        Raises OptionRefused for the name of another kind of file.
+        """
         source = self._existing(name)
         _read_named(source, name)
         with storage("write", destination):
-            to_file = destination.suffix == SUFFIX and not destination.is_dir()
+            to_file = destination.suffix.lower() == SUFFIX and not destination.is_dir()
+            if destination.suffix and not to_file and not destination.is_dir():
+                raise OptionRefused(
+                    f"an archive is written as {SUFFIX}, not as {destination.name}",
+                    hint=f"use --out {destination.with_suffix(SUFFIX)}, or a folder that is there",
+                )
             target = destination if to_file else destination / source.name
             if target.exists() and not replace:
                 raise NameTaken(
@@ -198,7 +219,8 @@ def _check_named(manifest: Manifest, name: str) -> None:
     if manifest.name != name:
         raise NameMismatch(
             f"it holds the concept {manifest.name!r}, not {name!r}",
-            hint=f"give the file its name back with `prism rename {name} {manifest.name}`",
+            hint=f"give it its name, `prism rename {name} {manifest.name}`, or where that is taken"
+            f" another: `prism rename {name} NEW`",
         )
 
 

@@ -71,7 +71,7 @@ def attach(
 def attachments(
     archives: Mapping[str, Archive], weights: Mapping[str, float], method: str
 ) -> tuple[Loras, Mapping[str, Collection[Slot]] | None]:
-    """What `Backbone.attach_loras` takes for these concepts."""
+    """What `Backbone.attach_loras` takes for these concepts; nothing to confine where none acts."""
     loras: dict[str, tuple[Mapping[str, Tensor], float]] = {}
     slots: dict[str, Collection[Slot]] = {}
     for name, archive in archives.items():
@@ -82,7 +82,7 @@ def attachments(
         for part, (state, where) in parts.items():
             if state and weights[name]:  # at 0 it would still have a share of the picture
                 loras[part], slots[part] = (state, weights[name]), where
-    return loras, slots if method == PER_TOKEN else None
+    return loras, slots if method == PER_TOKEN and slots else None
 
 
 def _parts(archive: Archive) -> dict[str, tuple[dict[str, Tensor], Collection[Slot]]]:

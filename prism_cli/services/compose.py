@@ -70,7 +70,7 @@ class ComposeRequest:
     method: str = SUM
     rank: int | None = None  # None: all of it
     density: float | None = None  # of ties and dare
-    seed: int = 0  # of dare
+    seed: int | None = None  # of dare; None for 0
     steps: int | None = None  # of the pictures
     preview: bool | None = None
     force: bool = False
@@ -116,6 +116,10 @@ def compose(
     registry = Registry(paths.concepts_dir())
     archives = {name: registry.load(name) for name in request.names}
     name = check_name("-".join(request.names)[:63] if request.name is None else request.name)
+    if name in request.names and not archives[name].manifest.parents and not request.dry_run:
+        raise NameTaken(
+            f"{name!r} is a part of it, and would be lost", hint="choose another --name"
+        )
     if not (request.force or request.dry_run) and name in registry.names():
         raise NameTaken(
             f"there is a concept called {name!r}",
@@ -197,6 +201,9 @@ def _checked(request: ComposeRequest) -> dict[str, float]:
     elif request.density is not None and request.method not in merging.METHODS:
         problem = f"--density is of {' and '.join(merging.METHODS)}, not of {request.method}"
         hint = f"leave out --density, or use --method {merging.METHODS[0]}"
+    elif request.seed is not None and request.method != "dare":
+        problem = f"--seed is of dare's chance, and {request.method} has none"
+        hint = "leave out --seed"
     elif request.density is not None and not 0 < request.density < 1:
         problem = f"--density must be between 0 and 1, not {request.density:g}"
     if problem:
@@ -229,7 +236,7 @@ def _other_merge(
         request.method,
         request.density or DENSITY,
         # every layer has chance of its own, whatever other layers there are
-        zlib.crc32(f"{request.seed} {layer}".encode()),
+        zlib.crc32(f"{request.seed or 0} {layer}".encode()),
     )
 
 
@@ -294,7 +301,7 @@ def _archive(
         residual_lengths={},
         lora=LoraSpec(rank=rank, alpha=rank, targets=tuple(targets)) if rank else None,
         options=_options(request),
-        seed=request.seed,
+        seed=request.seed or 0,
         photos=(),
         metrics={"compose.energy": merged.energy},
         phrase=phrase,

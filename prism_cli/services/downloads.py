@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import shutil
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -64,11 +65,7 @@ def pull(
     downloaded again.
     Raises BaseNotFound, BaseRefused, BaseGated, HubUnreachable, DownloadDamaged, StorageFailed.
     """
-    if base == "mini":
-        raise BaseRefused(
-            "mini is a part of prism, and there is nothing to download",
-            hint="use it: prism train PHOTOS --name NAME",
-        )
+    refuse_what_is_here(base)
     repository = catalog.repository_of(base)
     name = NAMES.get(repository, repository)
     pinned = hub_cache.pinned(repository) if revision is None else None
@@ -83,6 +80,20 @@ def pull(
         if pin:
             hub_cache.pin(repository, pulled.revision)
     return pulled
+
+
+def refuse_what_is_here(base: str) -> None:
+    """Raise BaseRefused for mini, and for a folder that can be no repository of the Hub."""
+    if base == "mini":
+        raise BaseRefused(
+            "mini is a part of prism, and there is nothing to download",
+            hint="use it: prism train PHOTOS --name NAME",
+        )
+    if base not in NAMED and not hub_cache.is_repository(base) and Path(base).is_dir():
+        raise BaseRefused(
+            f"{base} is a folder on this machine, and there is nothing to download",
+            hint=f"use it: prism train PHOTOS --name NAME --base {shlex.quote(base)}",
+        )
 
 
 def peek(base: str, revision: str | None = None, on_event: OnEvent = ignore) -> Ahead:

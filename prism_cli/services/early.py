@@ -53,6 +53,12 @@ def check_drawing(steps: int | None, guidance: float | None) -> None:
             checked(name, value)
 
 
+def check_text(*texts: str | None) -> None:
+    """PromptRefused for what a shell has passed on that no text encoder can read."""
+    for text in texts:
+        placeholders.check_text(text or "")
+
+
 def check_evaluable(archive: Archive, *, live: bool, own: bool) -> None:
     """OptionRefused for a composition, and for two lists of prompts: `live` and one's `own`."""
     if archive.manifest.parents:

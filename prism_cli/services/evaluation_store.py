@@ -20,7 +20,6 @@ from prism_cli.errors import StorageBusy, StorageFailed, storage
 from prism_cli.files import locked, write_whole
 from prism_cli.registry.archive import Archive
 from prism_cli.reports.model import Evaluation, PromptResult, Rate, Satisfaction, Score, Verdict
-from prism_cli.services.scene import learned_digest
 
 _RESULT = "evaluation.json"
 
@@ -34,7 +33,7 @@ class EvaluationStore:
     @classmethod
     def of(cls, archive: Archive) -> EvaluationStore:
         """That of the concept in `archive`, whether there is one or not."""
-        return cls(paths.evaluations_dir() / learned_digest(archive))
+        return cls(paths.evaluations_dir() / archive.manifest.learned)
 
     def pictures(self, plan: Mapping[str, Any]) -> Path:
         """The folder for the pictures of an evaluation with this plan, there or not.

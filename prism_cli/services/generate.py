@@ -16,6 +16,7 @@ from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.backbones.footprint import Footprint
 from prism_cli.errors import OptionRefused, PromptRefused, storage
 from prism_cli.files import write_new, write_whole
+from prism_cli.placeholders import MOST_WEIGHT
 from prism_cli.reports.contact_sheet import as_tile, contact_sheet
 from prism_cli.runtime import Runtime, detect, peak_memory
 from prism_cli.services.attaching import PER_TOKEN, SUM, attach, chosen_method
@@ -26,11 +27,11 @@ from prism_cli.services.events import Note, OnEvent, StageBegan, StageEnded, Sta
 from prism_cli.services.interference import SHARED_WEIGHT
 from prism_cli.services.introductions import compiling, introduce
 from prism_cli.services.memory_needs import Work
-from prism_cli.services.memory_plan import fit, footprint_of
+from prism_cli.services.memory_plan import fit, fits_anywhere, footprint_of
 from prism_cli.services.picture_metadata import PictureRecord, read_record, text_chunks
 from prism_cli.services.picture_paths import free_path, names_file, picture_paths
 from prism_cli.services.pictures import png
-from prism_cli.services.scene import Scene, learned_digest, read_scene
+from prism_cli.services.scene import Scene, read_scene
 from prism_cli.settings import checked
 
 T = TypeVar("T")
@@ -72,7 +73,7 @@ class Drawn:
 class DrawResult:
     """What was drawn. sheet: all of it on one picture, when there is more than one.
 
-    planned_memory: None for the practice base, which fits anywhere.
+    planned_memory: None for what fits anywhere.
     """
 
     pictures: tuple[Drawn, ...]
@@ -122,7 +123,7 @@ def generate(request: DrawRequest, on_event: OnEvent = ignore) -> DrawResult:
     drawing = prepare_drawing(request, on_event)
     request, scene = drawing.request, drawing.scene
     runtime, fitted = drawing.runtime, None
-    if not scene.entry.practice:  # which is smaller than the libraries that load it
+    if not fits_anywhere(scene.entry, drawing.work):
         fitted = fit(footprint_of(scene.entry), drawing.work, on_event)
         runtime = replace(fitted.runtime(runtime.device), compiled=request.compiled)
     for folder in {path.parent for path in drawing.targets}:
@@ -157,6 +158,11 @@ def prepare_drawing(request: DrawRequest, on_event: OnEvent = ignore) -> Drawing
     if request.prompt is None:
         raise PromptRefused(
             "there is nothing to draw", hint='for example: prism gen "A [mydog] box"'
+        )
+    if request.scale is not None and not abs(request.scale) <= MOST_WEIGHT:  # which NaN is not
+        raise OptionRefused(
+            f"--scale is between -{MOST_WEIGHT} and {MOST_WEIGHT}, not {request.scale:g}",
+            hint="for example --scale 0.7",
         )
     scene = read_scene(
         request.prompt,
@@ -331,7 +337,7 @@ def _differences(scene: Scene, record: PictureRecord) -> list[str]:
     found = [
         f"{name!r} has been trained again since that picture was drawn"
         for name, archive in scene.archives.items()
-        if name in record.concepts and record.concepts[name] != learned_digest(archive)
+        if name in record.concepts and record.concepts[name] != archive.manifest.learned
     ]
     if record.revision != scene.entry.revision:
         found.append(
@@ -356,7 +362,7 @@ def _record(drawing: Drawing, seed: int, sampler: str) -> PictureRecord:
         method=drawing.method,
         base=scene.entry.id,
         revision=scene.entry.revision,
-        concepts={name: learned_digest(archive) for name, archive in scene.archives.items()},
+        concepts={name: archive.manifest.learned for name, archive in scene.archives.items()},
     )
 
 

@@ -128,8 +128,9 @@ def report(
         ]
     if said:
         command = f"prism compose {' '.join(weights)}"
-        lower = ",".join(f"{weight:g}" for weight in _lowered(weights, suffering))
-        said.append(f"try {command} --weights {lower}")
+        if any(weights.values()):
+            lower = ",".join(f"{weight:g}" for weight in _lowered(weights, suffering))
+            said.append(f"try {command} --weights {lower}")
         if other_method:
             said.append(f"or {command} --method {other_method}")
     return InterferenceReport(pairs=pairs, fidelity=fidelity, unscored=unscored, advice=tuple(said))

@@ -22,6 +22,7 @@ from prism_cli.runtime import Machine, Quantization, Runtime
 from prism_cli.services.events import Note, OnEvent
 from prism_cli.services.memory_needs import Need, Way, Work, needs
 
+_ANYWHERE = 64 * 64**2  # pixels at once, with which the practice base takes at most 1.9 GB
 EXTRA = "pip install 'prism-concepts[flux]'"
 
 # What is printed for a choice, by the field of `Way`.
@@ -76,6 +77,15 @@ class MemoryPlan:
 def footprint_of(entry: BaseEntry) -> Footprint:
     """What a base takes, with the quantized copies that are kept of it."""
     return Footprint(entry.folder, quantized_copies.found(entry.revision))
+
+
+def fits_anywhere(entry: BaseEntry, work: Work) -> bool:
+    """Whether the work takes no more than the libraries that load the base.
+
+    True of the practice base, while it has not much larger pictures, or more of them, than its own.
+    """
+    samples = max(work.pairs, work.tuned, work.looked_at) if work.photos else work.pictures
+    return entry.practice and samples * work.size[0] * work.size[1] <= _ANYWHERE
 
 
 def fit(footprint: Footprint, work: Work, on_event: OnEvent) -> MemoryPlan:

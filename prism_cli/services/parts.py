@@ -14,7 +14,6 @@ from prism_cli.errors import OptionRefused
 from prism_cli.method.composition import Factors, Lora, factors_of, rows_of
 from prism_cli.registry.archive import Archive
 from prism_cli.services.concept_archive import part_slot, unpack_lora, unpack_rows, unpack_tokens
-from prism_cli.services.scene import learned_digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +67,7 @@ def _opened(archive: Archive, weight: float) -> list[Part]:
         return [
             Part(
                 name=manifest.name,
-                learned=learned_digest(archive),
+                learned=manifest.learned,
                 kind=manifest.kind,
                 weight=weight,
                 scale=weight,

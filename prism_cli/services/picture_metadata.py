@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -107,6 +108,8 @@ def _record(document: Any) -> PictureRecord:
             values[key] = float(values[key])
         if not isinstance(values[key], kind) or isinstance(values[key], bool):
             raise TypeError(key)
+        if kind is float and not math.isfinite(values[key]):
+            raise ValueError(key)
     return PictureRecord(**values)
 
 

@@ -25,6 +25,8 @@ from prism_cli.services.introductions import compiling, introduce
 from prism_cli.services.photos import Intake, take_in
 from prism_cli.settings import CROPS, Resolved, resolve
 
+MANY = 20  # photos; more is said to be too many for the steps that a recipe has
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainRequest:
@@ -141,6 +143,15 @@ def prepare(
         on_event(PhotoNote(finding.file, finding.treatment, finding.sentence, finding.used))
     used = len(intake.photos)
     on_event(Note(f"photos: {used} of {len(intake.findings)} in {request.folder} are used"))
+    samples = settings.recipe.tokens.steps * settings.recipe.tokens.batch
+    if used > MANY:
+        on_event(
+            Note(
+                f"3 to 8 photos are enough for a concept: {used} have {samples} samples of stage 1"
+                " among them, so leave some out, or raise --token-steps",
+                "warning",
+            )
+        )
     captioned = caption_photos(
         intake.photos,
         request.folder,

@@ -16,7 +16,7 @@ from prism_cli.backbones.families import FAMILIES, NAMED, NAMES, Family
 from prism_cli.backbones.footprint import Footprint
 from prism_cli.errors import BaseRefused, DiskFull, OptionRefused
 from prism_cli.runtime import Quantization, Runtime
-from prism_cli.services.downloads import Pulled, pull
+from prism_cli.services.downloads import Pulled, pull, refuse_what_is_here
 from prism_cli.services.events import Note, OnEvent, ignore
 from prism_cli.services.memory_plan import EXTRA
 
@@ -29,8 +29,9 @@ def pull_quantized(
     Raises OptionRefused where this machine cannot quantize and BaseRefused where the base's adapter
     does not, both before anything large is downloaded; else what `pull` raises, and DiskFull.
     """
+    refuse_what_is_here(base)
     accept = partial(_check_family, base)
-    named = NAMED.get(NAMES.get(catalog.repository_of(base), "")) if base != "mini" else None
+    named = NAMED.get(NAMES.get(catalog.repository_of(base), ""))
     if named is not None:
         accept(FAMILIES[named.pipeline])
     _check_machine(base)

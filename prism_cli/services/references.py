@@ -24,12 +24,12 @@ from prism_cli.services.photos import Photo, views
 def remember_folder(folder: Path, hashes: Sequence[str]) -> None:
     """Note on this machine where photos of these SHA-256 lie."""
     path = os.path.abspath(folder)  # noqa: PTH100 (Path.resolve raises where a link loops)
-    write_whole(_note(hashes), f"{path}\n".encode("utf-8", "surrogateescape"))
+    write_whole(folder_note(hashes), f"{path}\n".encode("utf-8", "surrogateescape"))
 
 
 def remembered_folder(manifest: Manifest) -> Path | None:
     """Where a concept's photos were when it was learned on this machine, if that is still there."""
-    note = _note([photo.sha256 for photo in manifest.photos])
+    note = folder_note([photo.sha256 for photo in manifest.photos])
     with storage("read", note):
         if not note.is_file():
             return None
@@ -145,5 +145,6 @@ def find_photos(manifest: Manifest, folder: Path | None, size: int) -> list[Imag
     return None if missing else [found[place] for place in range(len(manifest.photos))]
 
 
-def _note(hashes: Sequence[str]) -> Path:
+def folder_note(hashes: Sequence[str]) -> Path:
+    """The file that says where photos of these SHA-256 lay, there or not."""
     return paths.photos_dir() / hashlib.sha256("".join(hashes).encode()).hexdigest()[:12]

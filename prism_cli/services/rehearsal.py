@@ -91,7 +91,7 @@ def rehearse(request: TrainRequest, on_event: OnEvent = ignore) -> Plan:
     runtime = plan.runtime(prepared.runtime.device)
     recipe = prepared.settings.recipe
     if prepared.entry.practice:
-        seconds = _timed(prepared, began, on_event)
+        seconds = _timed(replace(prepared, runtime=runtime), began, on_event)
     else:
         seconds = least_seconds(footprint, plan.way, work, runtime)
     trained = footprint.denoise(work.size, plan.way.precision, "lora", rank=recipe.finetuning.rank)

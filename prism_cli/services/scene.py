@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -70,13 +69,6 @@ def read_scene(
         },
         entry=_base(archives, base, otherwise, ahead),
     )
-
-
-def learned_digest(archive: Archive) -> str:
-    """Changes when what was learned does; a rename leaves it."""
-    members = archive.manifest.members
-    tensors = [members[name].sha256 for name in sorted(members) if name.endswith(".safetensors")]
-    return hashlib.sha256("".join(tensors).encode()).hexdigest()[:12]
 
 
 def spelt_out(

@@ -17,7 +17,7 @@ from prism_cli.services.attaching import Loras
 from prism_cli.services.drawing import draw
 from prism_cli.services.events import OnEvent, StageBegan, StageEnded, StageMoved
 from prism_cli.services.memory_needs import Work
-from prism_cli.services.memory_plan import fit, footprint_of
+from prism_cli.services.memory_plan import fit, fits_anywhere, footprint_of
 from prism_cli.settings import checked
 
 
@@ -34,8 +34,9 @@ class Shot:
 def open_base(entry: BaseEntry, plan: SamplingPlan, on_event: OnEvent) -> Backbone:
     """Load a base to draw with, fitted to this machine; TooLarge where it does not fit."""
     runtime = detect()
-    if not entry.practice:  # which is smaller than the libraries that load it
-        memory = fit(footprint_of(entry), drawing_work(entry, plan), on_event)
+    work = drawing_work(entry, plan)
+    if not fits_anywhere(entry, work):
+        memory = fit(footprint_of(entry), work, on_event)
         runtime = memory.runtime(runtime.device)
     backbone = catalog.load(entry, runtime)
     catalog.remember(entry)

@@ -23,7 +23,7 @@ from prism_cli.services import checkpoint
 from prism_cli.services.concept_archive import pack_concept
 from prism_cli.services.events import Note, OnEvent, ignore
 from prism_cli.services.memory_needs import Work
-from prism_cli.services.memory_plan import MemoryPlan, fit, footprint_of
+from prism_cli.services.memory_plan import MemoryPlan, fit, fits_anywhere, footprint_of
 from prism_cli.services.photos import Photo, views
 from prism_cli.services.pictures import to_tensor
 from prism_cli.services.prepare import Prepared, TrainRequest, prepare
@@ -46,7 +46,7 @@ class TrainResult:
     outcomes: Mapping[str, StageOutcome]
     seconds: float
     peak_memory: int
-    planned_memory: int | None  # None for the practice base, which fits anywhere
+    planned_memory: int | None  # None for what fits anywhere
     preview: bytes  # a PNG
 
 
@@ -71,9 +71,10 @@ def train(
         entry = replace(prepared.entry, recipe=prepared.settings.recipe)
         preview = draw_preview(run.backbone, trained.previews, entry, on_event)
         data = pack_concept(prepared, trained, run.created, run.backbone.lora_targets(), preview)
-        kept = _keep(data, prepared.name, replace=request.force)
+        # Where a note cannot be written, nothing is kept, and the checkpoint is still there.
         catalog.remember(prepared.entry)
         remember_folder(prepared.request.folder, [photo.sha256 for photo in prepared.intake.photos])
+        kept = _keep(data, prepared.name, replace=request.force)
         checkpoint.discard(prepared.checkpoint_path)
     checkpoint.discard_abandoned(prepared.name)
     return TrainResult(
@@ -120,11 +121,12 @@ def learn(
 def fitted(prepared: Prepared, on_event: OnEvent) -> tuple[Prepared, MemoryPlan | None]:
     """`prepared` with the runtime that fits its base to this machine.
 
-    The practice base has no plan: it is smaller than the libraries that load it.
+    What fits anywhere has no plan.
     """
-    if prepared.entry.practice:
+    work = work_of(prepared)
+    if fits_anywhere(prepared.entry, work):
         return prepared, None
-    plan = fit(footprint_of(prepared.entry), work_of(prepared), on_event)
+    plan = fit(footprint_of(prepared.entry), work, on_event)
     runtime = plan.runtime(prepared.runtime.device)
     return replace(prepared, runtime=replace(runtime, compiled=prepared.request.compiled)), plan
 

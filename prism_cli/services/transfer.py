@@ -31,7 +31,7 @@ from prism_cli.registry.store import Registry
 from prism_cli.reports.contact_sheet import contact_sheet, grid
 from prism_cli.runtime import detect
 from prism_cli.services.concept_archive import check_rows_fit, unpack_lora, unpack_rows
-from prism_cli.services.early import check_drawing, check_files_free, check_folder
+from prism_cli.services.early import check_drawing, check_files_free, check_folder, check_text
 from prism_cli.services.events import Note, OnEvent, ignore
 from prism_cli.services.introductions import introduce
 from prism_cli.services.pictures import png
@@ -44,6 +44,7 @@ from prism_cli.services.trained_base import common_base
 STAGE = "transfer"
 TEMPLATE = "a photo of * {noun}"  # supplement, Fig. 13: "A photo of [target] box"
 WEIGHTS = (0.2, 0.4, 0.7, 1.0)
+_LOST = "at no weight do both the concept and a noun come through"
 _MOST = 400  # pictures of one transfer
 
 
@@ -93,7 +94,7 @@ class Score:
 class TransferResult:
     """What was drawn. picked: the weight of the best trade, None where nobody can judge.
 
-    likeness, presence: means at that weight. unscored: why there are none. kept: a new archive.
+    likeness, presence: means at that weight. unscored: why there is no pick. kept: a new archive.
     """
 
     name: str
@@ -129,6 +130,7 @@ def plan_transfer(request: TransferRequest) -> TransferPlan:
     )
     check_files_free(grids, force=request.force)
     check_drawing(request.steps, request.guidance)
+    check_text(*request.nouns, request.template)
     if request.photos is not None:
         check_folder(request.photos)
     entry = common_base({request.name: archive})
@@ -160,9 +162,9 @@ def transfer(request: TransferRequest, on_event: OnEvent = ignore) -> TransferRe
     scores = _scores(judge, request, archive.manifest.kind, photos or alone, drawn)
     picked = _pick(scores)
     at = [score for score in scores if score.weight == picked]
-    kept = None
-    if request.keep:
-        weights = _weights(request)
+    kept, weights = None, _weights(request)
+    lost = bool(scores) and picked is None
+    if request.keep and (len(weights) == 1 or not lost):
         place = 0 if picked is None else weights.index(picked)
         preview = png(contact_sheet([pictures[0] for pictures in drawn[place]]))
         kept = registry.add(
@@ -180,7 +182,7 @@ def transfer(request: TransferRequest, on_event: OnEvent = ignore) -> TransferRe
         likeness=sum(score.likeness for score in at) / len(at) if at else None,
         presence=sum(score.presence for score in at) / len(at) if at else None,
         judge=judge.name if judge else "",
-        unscored="" if judge else NO_JUDGE,
+        unscored=(_LOST if lost else "") if judge else NO_JUDGE,
         kept=kept,
     )
 
@@ -209,6 +211,8 @@ def _check(request: TransferRequest, manifest: Manifest) -> None:
     if manifest.parents:
         problem = f"{request.name!r} is a composition, and one concept is moved at a time"
         hint = f"for example: prism transfer {manifest.parents[0].name} {' '.join(request.nouns)}"
+    elif request.keep == request.name:
+        problem, hint = f"{request.keep!r} is what is moved", "choose another --keep"
     elif not has_lora and len(set(request.weights)) > 1:
         problem = f"{request.name!r} has no LoRA, whose weight could be swept"
         hint = "add --weights 1"
@@ -218,6 +222,8 @@ def _check(request: TransferRequest, manifest: Manifest) -> None:
         problem = "nobody here can choose the weight that is kept"
         hint = "draw the grids without --keep, look, then give one: "
         hint += f"--weights 0.7 --keep {request.keep}"
+    elif not all(noun.strip() for noun in request.nouns):
+        problem, hint = "a noun is empty", "name one, as in: prism transfer mybook box"
     elif not request.nouns or not request.weights:
         problem, hint = "there is nothing to draw", "name a noun, as in: prism transfer mybook box"
     elif not all(abs(weight) <= MOST_WEIGHT for weight in request.weights):
@@ -304,9 +310,13 @@ def _scores(
 
 
 def _pick(scores: Sequence[Score]) -> float | None:
-    """The weight of the largest mean product of both scores: a noun without the concept is none."""
+    """The weight of the largest mean product of both scores: a noun without the concept is none.
+
+    None where nobody has judged, and where at no weight any noun has both.
+    """
     trades: dict[float, float] = {}
     for score in scores:
         trade = max(score.likeness, 0.0) * score.presence
         trades[score.weight] = trades.get(score.weight, 0.0) + trade
-    return max(trades, key=lambda weight: trades[weight]) if trades else None
+    best = max(trades, key=lambda weight: trades[weight], default=None)
+    return best if best is not None and trades[best] > 0 else None

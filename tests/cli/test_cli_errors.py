@@ -161,6 +161,14 @@ CASES = {
         both(empty_cache, kept(mydog=worlds.on_base("mydog", "owner/name", "0123456789" * 4))),
     ),
     "bases-pull-mini": Case("bases pull mini", 4),
+    "bases-pull-mini-quantized": Case("bases pull mini --quantize nf4", 4),
+    "bases-pull-folder": Case("bases pull ./photos", 4, some_photos),
+    "gen-scale": Case("gen '[mydog]' --scale nan", 4, on_mini),
+    "export-another-kind": Case("export mydog --out mydog.safetensors", 4, kept(mydog=None)),
+    "compose-over-a-part": Case(
+        "compose mydog zebra --name mydog --force", 4, kept(mydog=None, zebra=None)
+    ),
+    "transfer-over-itself": Case("transfer mydog box --keep mydog --force", 4, on_mini),
     "bases-pull-unknown": Case("bases pull sdlx", 3),
     "bases-pull-offline": Case("bases pull sd15", 1, empty_cache),
     "bases-pull-nothing": Case("bases pull", 2),
@@ -262,7 +270,7 @@ CASES = {
     "export-newer": Case("export mydog", 4, kept(mydog=worlds.newer())),
     "export-taken": Case("export mydog", 4, both(kept(mydog=None), file("mydog.prism", b""))),
     "export-below-a-file": Case(
-        "export mydog --out notes.txt", 1, both(kept(mydog=None), file("notes.txt", b""))
+        "export mydog --out notes", 1, both(kept(mydog=None), file("notes", b""))
     ),
     "export-no-permission": Case("export mydog", 1, both(kept(mydog=None), worlds.locked_disk)),
     "import-no-permission": Case(

@@ -23,6 +23,7 @@ from prism_cli.errors import (
     InvalidName,
     NameTaken,
     NoPermission,
+    OptionRefused,
     PrismError,
     StorageBusy,
     StorageFailed,
@@ -110,6 +111,7 @@ def test_other_files_are_ignored(registry: Registry) -> None:
 
     assert registry.names() == ["cat", "mydog"]
     assert [entry.name for entry in registry.entries()] == ["cat", "mydog"]
+    assert [path.name for path in registry.passed_over()] == ["My Dog.prism"]
 
 
 def test_a_file_that_cannot_be_opened_is_listed(
@@ -356,6 +358,18 @@ def test_export_copies_the_file(registry: Registry, tmp_path: Path) -> None:
 
     assert (into_folder, as_named) == (tmp_path / "out" / "mydog.prism", tmp_path / "backup.prism")
     assert into_folder.read_bytes() == as_named.read_bytes() == sample()
+
+
+def test_export_to_the_name_of_another_kind_of_file(registry: Registry, tmp_path: Path) -> None:
+    """Neither a file of that name nor a folder is made; capitals make no other kind."""
+    with pytest.raises(OptionRefused) as error:
+        registry.export("mydog", tmp_path / "mydog.safetensors")
+    assert str(tmp_path / "mydog.prism") in error.value.hint
+    assert not (tmp_path / "mydog.safetensors").exists()
+
+    (tmp_path / "v1.0").mkdir()
+    for path in (tmp_path / "MYDOG.PRISM", tmp_path / "v1.0"):
+        assert registry.export("mydog", path).read_bytes() == sample()
 
 
 def test_export_does_not_replace_a_file_unasked(registry: Registry, tmp_path: Path) -> None:

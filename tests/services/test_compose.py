@@ -210,7 +210,8 @@ class TestArchive:
     @pytest.mark.parametrize("method", ["ties", "dare"])
     def test_other_merges(self, method: str) -> None:
         """They are of the rank that is asked for, and not the sum."""
-        result = composed("dog", "ink", method=method, rank=3, seed=1)
+        chance = {"seed": 1} if method == "dare" else {}
+        result = composed("dog", "ink", method=method, rank=3, **chance)
 
         lora = factors_of(unpack_lora(archive("both")))
         layer = next(iter(lora))
@@ -392,6 +393,7 @@ class TestRefusals:
             (("dog", "cat"), {"density": 0.5}, "--density is of ties and dare"),
             (("dog", "cat"), {"density": 1.5, "method": "ties"}, "between 0 and 1"),
             (("dog", "cat"), {"steps": 0}, "drawing.steps must be between"),
+            (("dog", "cat"), {"seed": 3}, "--seed is of dare's chance"),
         ],
     )
     def test_options(self, names: tuple[str, ...], options: dict[str, Any], text: str) -> None:
@@ -404,6 +406,7 @@ class TestRefusals:
 
         refused(ConceptNotFound, "dog", "cut")
         refused(NameTaken, "dog", "cat", name="ink")
+        refused(NameTaken, "dog", "cat", name="dog", force=True)
         assert "[name:7] means" in refused(OptionRefused, "dog", "7").message
 
     def test_a_phrase_names_every_concept_and_no_other(self) -> None:

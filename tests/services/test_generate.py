@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from prism_cli import runtime
 from prism_cli.backbones import catalog
 from prism_cli.backbones.base import Backbone
 from prism_cli.backbones.catalog import BaseEntry
@@ -23,6 +25,7 @@ from prism_cli.errors import (
     OptionRefused,
     PrismError,
     PromptRefused,
+    TooLarge,
 )
 from prism_cli.runtime import Runtime
 from prism_cli.services.events import Event, Note, StageBegan, StageEnded, StageMoved
@@ -96,6 +99,32 @@ class TestPrompts:
 
         assert "residual 9" in error.message
         assert "0 to 1" in error.hint
+
+    @pytest.mark.parametrize("prompt", ["a box", "[dog:0] box", "[plain] box"])
+    def test_per_token_where_no_lora_acts_is_the_sum(self, prompt: str) -> None:
+        """There is nothing to confine."""
+        keep("dog", lora=True)
+        keep("plain", 2)
+
+        kept = picture(prompt, method="per-token", out=Path("one.png"))
+
+        assert (kept == picture(prompt, out=Path("other.png"))).all()
+
+    def test_a_scale_is_a_number_that_a_prompt_could_say(self) -> None:
+        keep("dog", lora=True)
+
+        for scale in (float("nan"), float("inf"), 99.0):
+            assert "--scale" in refused(OptionRefused, "[dog]", scale=scale).message
+
+    def test_a_picture_too_large_for_the_machine_is_refused(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of the practice base too, beyond its own size; nothing is loaded for it."""
+        small = replace(runtime.machine(), kind="cpu", memory=2**30, free=2**30)
+        monkeypatch.setattr(runtime, "machine", lambda: small)
+
+        gen("a box").pictures[0].path.unlink()
+        assert refused(TooLarge, "a box", size=(2048, 2048)).hint
 
     def test_a_residual_draws_what_is_special_to_its_photo(self) -> None:
         """Each residual is a prompt of its own."""

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -28,6 +29,7 @@ from prism_cli.errors import (
     PhotosRefused,
     PrismError,
     StorageBusy,
+    StorageFailed,
 )
 from prism_cli.method.composition import factors_of
 from prism_cli.registry.archive import Archive, read_archive, read_manifest
@@ -38,7 +40,7 @@ from prism_cli.services import train as module
 from prism_cli.services import training_run
 from prism_cli.services.concept_archive import unpack_lora, unpack_tokens
 from prism_cli.services.events import Event, Note, StageMoved, ignore
-from prism_cli.services.prepare import TrainRequest
+from prism_cli.services.prepare import TrainRequest, prepare
 from prism_cli.services.train import TrainResult, train
 from tests.registry.samples import concept
 from tests.tiny_pipeline import save_tiny_pipeline
@@ -271,6 +273,21 @@ class TestTheRegistry:
 
         assert "--force" in caught.value.hint
         assert data() == old
+
+    def test_a_note_that_cannot_be_written_costs_no_training(self, learn) -> None:
+        """Nothing is kept, and the same command goes on from the checkpoint."""
+        paths.photos_dir().parent.mkdir(parents=True, exist_ok=True)
+        paths.photos_dir().touch()
+
+        with pytest.raises(StorageFailed):
+            learn()
+        assert Registry(paths.concepts_dir()).names() == []
+        paths.photos_dir().unlink()
+        events: list[Event] = []
+        learn(on_event=events.append)
+
+        assert any(isinstance(e, Note) and "going on" in e.text for e in events)
+        assert Registry(paths.concepts_dir()).names() == ["zuzu"]
 
     def test_a_name_that_is_taken_meanwhile_costs_no_training(self, learn, plain: Learned) -> None:
         """The hint keeps what was learned: with the other one renamed, it is kept at once."""
@@ -565,3 +582,22 @@ def test_a_concept_of_the_embedded_base_is_trained_and_read_back(tmp_path: Path)
     assert len(tokens.residuals) == 5
     assert len(lora) == 2 * 56
     assert all(bool(f.any()) for f in lora.values())
+
+
+def test_many_photos_are_warned_of(tmp_path: Path) -> None:
+    """They share the steps of a recipe that is made for few."""
+    rng = np.random.default_rng(0)
+    for k in range(21):
+        levels = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(levels).resize((64, 64), Image.Resampling.NEAREST).save(
+            tmp_path / f"{k}.png"
+        )
+    request = TrainRequest(folder=tmp_path, name="many", file={"captions.source": "none"})
+    events: list[Event] = []
+
+    prepare(request, events.append)
+    warned = [e.text for e in events if isinstance(e, Note) and "3 to 8 photos" in e.text]
+    prepare(replace(request, hold_out=1), events.append)
+
+    assert len(warned) == 1 and "21 have 800 samples" in warned[0]
+    assert sum(isinstance(e, Note) and "3 to 8 photos" in e.text for e in events) == 1

@@ -30,6 +30,7 @@ from prism_cli.services import transfer as module
 from prism_cli.services.compose import ComposeRequest, compose
 from prism_cli.services.concept_archive import unpack_lora
 from prism_cli.services.generate import DrawRequest, generate
+from prism_cli.services.recognition import PracticeJudge
 from prism_cli.services.transfer import Score, TransferRequest, TransferResult, transfer
 from tests.bases import fresh_mini
 from tests.services.concepts import keep
@@ -137,6 +138,19 @@ def test_without_a_judge_the_sweep_is_drawn_unscored(monkeypatch: pytest.MonkeyP
     assert (result.scores, result.picked) == ((), None) and "prism eval" in result.unscored
 
 
+def test_where_nothing_comes_through_none_is_picked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And none kept, but for a weight that was given; the grids are there to be looked at."""
+    keep("book", 1, lora=True)
+    monkeypatch.setattr(PracticeJudge, "likeness", lambda *args: -0.1)
+
+    result = moved(weights=(0.5, 1.0), keep="soft")
+
+    assert (result.picked, result.kept) == (None, None) and "come through" in result.unscored
+    assert all(grid.is_file() for grid in result.grids)
+    assert "soft" not in Registry(paths.concepts_dir()).names()
+    assert moved(weights=(0.5,), keep="soft", force=True).kept is not None
+
+
 def test_where_nobody_can_judge_no_base_is_asked_for_first() -> None:
     """The refusal is for what is here; a base that is not would only be fetched in vain."""
     keep("book", 1, lora=True, base="owner/photographs", revision="0" * 40)
@@ -160,6 +174,9 @@ def test_refusals() -> None:
     refused(OptionRefused, weights=(99.0,))
     refused(OptionRefused, count=999)
     refused(OptionRefused, nouns=())
+    refused(OptionRefused, nouns=("box", " "))
+    refused(OptionRefused, keep="book", force=True)
+    refused(PromptRefused, nouns=("\udcff",))
     for template in ("a box", "* and * {noun}", "a photo of *"):
         assert "{noun}" in refused(PromptRefused, template=template).hint
     refused(NameTaken, keep="plain")

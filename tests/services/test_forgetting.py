@@ -1,0 +1,68 @@
+"""What goes with a concept, and what stays for the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from prism_cli import paths
+from prism_cli.errors import ConceptNotFound
+from prism_cli.registry.archive import Archive
+from prism_cli.registry.store import Registry
+from prism_cli.services.evaluation_store import EvaluationStore
+from prism_cli.services.forgetting import forget
+from prism_cli.services.references import folder_note, remember_folder
+from tests.reports.samples import EVALUATION
+from tests.services.concepts import keep
+
+
+def load(name: str) -> Archive:
+    return Registry(paths.concepts_dir()).load(name)
+
+
+def made_of(name: str) -> tuple[Path, Path]:
+    """An evaluation of a concept, and the note of where its photos lay."""
+    archive = load(name)
+    EvaluationStore.of(archive).keep(EVALUATION)
+    hashes = [photo.sha256 for photo in archive.manifest.photos]
+    remember_folder(Path("photos"), hashes)
+    return EvaluationStore.of(archive).folder, folder_note(hashes)
+
+
+def test_what_was_made_of_a_concept_goes_with_it() -> None:
+    """Another's stays."""
+    keep("dog", 1)
+    keep("cat", 2, lora=True)
+    evaluation, note = made_of("dog")
+    other, _ = made_of("cat")
+
+    with pytest.raises(ConceptNotFound):
+        forget(["dog", "nobody"])
+    assert evaluation.is_dir() and note.is_file()
+    forget(["dog"])
+
+    assert Registry(paths.concepts_dir()).names() == ["cat"]
+    assert not evaluation.exists() and other.is_dir()
+
+
+def test_what_two_have_in_common_goes_with_the_last() -> None:
+    """The same tensors under two names."""
+    keep("dog", 1)
+    registry = Registry(paths.concepts_dir())
+    registry.import_file(registry.entry("dog").path, "rex")
+    evaluation, note = made_of("dog")
+
+    forget(["dog"])
+    assert evaluation.is_dir() and note.is_file()
+    forget(["rex"])
+    assert not evaluation.exists() and not note.exists()
+
+
+def test_a_damaged_archive_goes_too() -> None:
+    keep("dog", 1)
+    Registry(paths.concepts_dir()).entry("dog").path.write_bytes(b"nothing")
+
+    forget(["dog"])
+
+    assert Registry(paths.concepts_dir()).names() == []
