@@ -28,12 +28,15 @@ lose it to.
 Each finding goes into `--out` as soon as it is known, and grids for the eye into `--work`; the same
 command goes on from there. `--part 1/2` and `--part 2/2` are two processes that share the work: run
 both until all is learned, and both again. Intervals are 95 % bootstrap intervals: of likeness
-over concepts, of presence over pairs.
+over concepts (of two styles, their range), of presence over pairs, each of which shares its
+concepts with others.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,7 +56,7 @@ from torch import Tensor
 from benchmarks.hands import Hands
 from benchmarks.interval import with_interval
 from benchmarks.peers.concepts import STYLE_SETS, WORN, Concept, concepts, shows
-from benchmarks.results import Finding, Results, add_part, add_settings, settings_of
+from benchmarks.results import Finding, Results, add_part, add_settings, digest, settings_of
 from mini.vocabulary import STYLES
 from mini.world import Ground, Picture, Thing, World, article
 from prism_cli import paths
@@ -338,7 +341,7 @@ class Bench:
             )
         )  # fmt: skip
         if result.picked is None:
-            raise SystemExit("the practice base's scorer did not judge the transfer")
+            raise SystemExit(f"at no weight did anything of the {noun} come through")
         true, cells = self.true_subjects[noun], {}
         columns = {noun: self.drawn([_thing(self.subjects[noun])])[:3]}
         for other in nouns:
@@ -523,7 +526,7 @@ def compositions(
         ]
         yield line("a subject in a style", method, subjects, both)
         styles = [
-            Cell(n, found[f"alone {s} {n}"], row["style"], row["style, true"])
+            Cell(s, found[f"alone {s} {n}"], row["style"], row["style, true"])
             for n, s, row in dressed
         ]
         yield line("a style on a subject", method, styles, both)
@@ -615,14 +618,17 @@ def main() -> None:
     """Learn, compose, move; what is known already is not done again."""
     args = arguments()
     args.work.mkdir(parents=True, exist_ok=True)
-    os.environ["PRISM_HOME"] = str((args.work / "home").resolve())
     transformers.logging.disable_progress_bar()
     sizes = ("pictures", "train_steps", "draw_steps", "nouns", "worn")
     settings = {name: getattr(args, name) for name in sizes}
     entry = catalog.resolve("mini")
+    artwork = digest(args.artwork / "icons.npz")
     settings |= {"base": entry.revision, "recipe": entry.recipe.flat(), "style": args.in_style}
-    if args.set:
-        settings["set"] = settings_of(args)
+    settings |= {"artwork": artwork, "set": settings_of(args)}
+    # What was learned in another way is no concept of this run.
+    learned_by = [settings[name] for name in ("base", "recipe", "artwork", "set", "train_steps")]
+    key = hashlib.sha256(json.dumps(learned_by).encode()).hexdigest()[:12]
+    os.environ["PRISM_HOME"] = str((args.work / f"home-{key}").resolve())
     results, bench = Results(args.out, settings), Bench(args)
     beside, styled = pairs_of(bench)
     moved = list(bench.subjects)[: args.moved]

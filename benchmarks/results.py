@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,14 +17,19 @@ WHOLE = "1/1"  # all of a benchmark
 class Results:
     """Findings by key, each a line of JSON behind a first line with the run's settings.
 
-    A line is appended as soon as it is found. Raises SystemExit where the file is of other
-    settings.
+    A line is appended as soon as it is found; one that was cut short is found again. Raises
+    SystemExit where the file is of other settings.
     """
 
     def __init__(self, path: Path, settings: Finding) -> None:
         self.path = path
         self.found: dict[str, Finding] = {}
-        lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+        text = path.read_text("utf-8") if path.is_file() else ""
+        lines = text.splitlines()
+        if lines and not text.endswith("\n"):
+            print(f"{path}: the last line was cut short and is left out")
+            path.write_text(text[: text.rfind("\n") + 1], "utf-8")
+            del lines[-1]
         if not lines:
             self._append({"settings": settings})
         elif (known := json.loads(lines[0])["settings"]) != json.loads(json.dumps(settings)):
@@ -50,6 +56,11 @@ class Results:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
+
+
+def digest(path: Path) -> str:
+    """What tells one file from another."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
 def add_part(parser: argparse.ArgumentParser) -> None:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,7 +38,15 @@ from benchmarks.peers.budget import BUDGET, Updates, unheld
 from benchmarks.peers.concepts import Asked, Concept, concepts
 from benchmarks.peers.judging import Judge
 from benchmarks.peers.learners import BARE, COSTS, LEARNERS, NAMED, OWN, PRISM, Learned, Lesson
-from benchmarks.results import WHOLE, Finding, Results, add_part, add_settings, settings_of
+from benchmarks.results import (
+    WHOLE,
+    Finding,
+    Results,
+    add_part,
+    add_settings,
+    digest,
+    settings_of,
+)
 from mini import training
 from mini.imagenet import efficientnet
 from mini.world import World
@@ -80,6 +87,7 @@ class Bench:
     device: torch.device
     world: World
     judge: Judge
+    reader: Scorer  # whose captions prism has, whoever judges
     images: int
     drawing_steps: int
 
@@ -105,6 +113,7 @@ class Bench:
             device=runtime.device,
             world=world,
             judge=Judge(world, Scorer.load(eyes), efficientnet()),
+            reader=Scorer.load(catalog.resolve("mini").folder / "scorer"),
             images=images,
             drawing_steps=drawing_steps,
         )
@@ -170,7 +179,7 @@ class Bench:
         """The references, encoded, captioned as `prism train` would."""
         rng = np.random.default_rng(0)
         pictures = np.stack([self.world.draw(picture, rng) for picture in concept.references])
-        seen = sure(self.judge.scorer, pictures)
+        seen = sure(self.reader, pictures)
         return Lesson(
             z_0=backbone.encode_images(to_tensor(list(pictures)))[:, None],
             captions={
@@ -236,12 +245,23 @@ def key_of(learner: str, concept: Concept, seed: int) -> str:
 
 
 def tables(rows: Sequence[Finding], learners: Sequence[str]) -> Iterator[str]:
-    """Markdown: for all kinds and each, a line a learner."""
-    by_learner = {name: {r["concept"] for r in rows if r["learner"] == name} for name in learners}
-    there = [name for name, found in by_learner.items() if found]
-    common = set.intersection(*(by_learner[name] for name in there)) if there else set()
+    """Markdown: for all kinds and each, a line a learner, of the trainings that all have."""
+    cells = {
+        name: {(r["concept"], r["seed"]) for r in rows if r["learner"] == name} for name in learners
+    }
+    there = [name for name, found in cells.items() if found]
+
+    def has(learner: str, concept: str, seed: int) -> bool:
+        return (concept, 0 if learner in (TRUE, WORDS) else seed) in cells[learner]
+
+    every = {cell for found in cells.values() for cell in found}
+    common = {cell for cell in every if all(has(name, *cell) for name in there)}
     for title, kinds in KINDS.items():
-        mine = [r for r in rows if r["concept"] in common and (not kinds or r["kind"] in kinds)]
+        mine = [
+            row
+            for row in rows
+            if (row["concept"], row["seed"]) in common and (not kinds or row["kind"] in kinds)
+        ]
         if mine:
             count = len({row["concept"] for row in mine})
             yield f"\n{title} ({count})\n"
@@ -272,11 +292,6 @@ def table(rows: Sequence[Finding], learners: Sequence[str]) -> Iterator[str]:
         shown.append(with_interval(by_concept(learner, "first loss"), ".3f") if known else "")
         shown += [f"{fmean(by_concept(learner, key)):.0f}" for key in ("steps", "seconds")]
         yield f"| {learner} | " + " | ".join(shown) + " |"
-
-
-def digest(path: Path) -> str:
-    """What tells one file from another."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
 def arguments() -> argparse.Namespace:

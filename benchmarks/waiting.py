@@ -50,7 +50,7 @@ def timed() -> tuple[float, float]:
         backbone, z_0, TokenTraining.start(tokens, options, generator(0)), options
     )
     first = _per_step(stage_1)
-    tuning = replace(entry.recipe.finetuning, **never)
+    tuning = replace(entry.recipe.finetuning, preservation=0.0, **never)
     lora = Finetuning.start(backbone, tuning, generator(1))
     conditions = encode_conditions(backbone, tokens, preserved=tuning.preserved)
     return first, _per_step(finetune(backbone, z_0, conditions, lora, tuning))

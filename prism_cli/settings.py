@@ -147,7 +147,8 @@ def resolve(
     if problems:
         raise OptionRefused(
             "; ".join(problems),
-            hint="`prism train --help` has the flags and their limits, docs/reference.md all settings",
+            hint="`prism train --help` has the flags and their limits, docs/reference.md"
+            " all settings",
         )
     changed = {
         section: replace(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.peers.budget import HELD, LORA, Stages, Updates, unheld
+from benchmarks.peers.budget import BUDGET, HELD, LORA, Stages, Updates, unheld
 from benchmarks.peers.concepts import REFERENCES, Concept, concepts
 from benchmarks.peers.judging import Judge
 from benchmarks.peers.learners import COSTS as LEARNER_COSTS
@@ -120,12 +120,13 @@ class TestBudget:
         """Prism its recipe; a LoRA that nothing holds the other, as many as the price buys."""
         nothing: Any = None
         held = resolve(RECIPE, flags={"finetuning.preservation": 0.3, "finetuning.steps": 150})
-        bench = Bench(held.recipe, unheld(held.recipe), 64, *[nothing] * 4, 1, 1)
+        bench = Bench(held.recipe, unheld(held.recipe), 64, *[nothing] * 5, 1, 1)
 
         stages = [each.stages for each in LEARNERS.values()]
         assert {name for s in stages for name in (s.words, s.lora) if name} == {*LEARNER_COSTS}
-        assert bench.given("prism", COSTS) == (held.recipe, Updates(200, 150))
-        assert bench.given("prism, gamma = 0", COSTS) == (bench.plain, Updates(206, 206))
+        costs = COSTS | {BUDGET: 82.5}  # of the whole recipe
+        assert bench.given("prism", costs) == (held.recipe, Updates(200, 150))
+        assert bench.given("prism, gamma = 0", costs) == (bench.plain, Updates(206, 206))
         assert bench.given("pivotal tuning", None) == (bench.plain, Updates(175, 175))
 
 
@@ -170,7 +171,8 @@ def test_the_tables_compare_what_every_learner_has() -> None:
     """
     numbers = dict.fromkeys(("fidelity", "fidelity_net", "alignment", "steps", "seconds"), 1.0)
     rows = [
-        {"learner": learner, "concept": c, "kind": "subject", "harmonic": h, "leakage": 0.25}
+        {"learner": learner, "concept": c, "kind": "subject", "seed": 0}
+        | {"harmonic": h, "leakage": 0.25}
         | numbers
         for learner, found in {
             "prism": {"a": 0.5, "b": 0.7, "c": 0.0},
@@ -188,5 +190,7 @@ def test_the_tables_compare_what_every_learner_has() -> None:
     assert "| -0.10 (-0.20 to +0.00) |" in lines[4] and "| prism |  |" in lines[4]
     assert "| -0.30 (-0.30 to -0.30) |" in lines[5] and "| prism, gamma = 0 |  |" in lines[5]
     assert "| -0.10 (-0.10 to -0.10) |" in lines[6] and "| prism |  |" in lines[6]
+    again = [row | {"seed": 1, "harmonic": 0.0} for row in rows if row["learner"] == "prism"]
+    assert list(tables(rows + again, [*LEARNERS])) == lines  # of a seed that one alone has
     alone = [line for line in tables(rows, ["pivotal tuning"]) if "pivotal" in line]
     assert alone and all("to -0" not in line for line in alone)

@@ -42,6 +42,20 @@ def test_another_run_is_refused(tmp_path: Path) -> None:
         Results(path, SETTINGS | {"base": "2"})
 
 
+def test_a_line_that_was_cut_short_is_found_again(tmp_path: Path) -> None:
+    """And the next one does not begin in its middle."""
+    path = tmp_path / "found.jsonl"
+    results = Results(path, SETTINGS)
+    results.once("a", lambda: {"x": 1})
+    with path.open("a") as file:
+        file.write('{"b": {"x"')
+
+    again = Results(path, SETTINGS)
+    assert again.found == {"a": {"x": 1}}
+    again.once("b", lambda: {"x": 2})
+    assert Results(path, SETTINGS).found == {"a": {"x": 1}, "b": {"x": 2}}
+
+
 def test_the_parts_are_the_whole() -> None:
     every = list(range(7))
     parts = [part_of(every, f"{k}/3") for k in (1, 2, 3)]
