@@ -66,8 +66,11 @@ from prism_cli.settings import Recipe, resolve
 TRUE, WORDS = "(true pictures)", "(words alone)"
 AT_ONCE = 20  # pictures
 TIMED = 40  # updates
-NUMBERS = ("fidelity", "fidelity_net", "alignment", "harmonic", "leakage")
-COMPARED = ("fidelity", "harmonic", "leakage")  # concept by concept
+NUMBERS = {
+    "fidelity": "fidelity", "fidelity_net": "by EfficientNet", "alignment": "alignment",
+    "harmonic": "harmonic mean", "leakage": "leakage",
+}  # fmt: skip
+COMPARED = ("harmonic", "leakage")  # concept by concept
 KINDS = {
     "all": None, "subjects": ("subject",), "styles": ("style",),
     "patterns and palettes": ("pattern", "palette"),
@@ -245,53 +248,73 @@ def key_of(learner: str, concept: Concept, seed: int) -> str:
 
 
 def tables(rows: Sequence[Finding], learners: Sequence[str]) -> Iterator[str]:
-    """Markdown: for all kinds and each, a line a learner, of the trainings that all have."""
+    """Markdown, of the trainings that all learners have: for all kinds and each.
+
+    Prism with its peers, then what ablations are of with those; last, what each was given.
+    """
     cells = {
         name: {(r["concept"], r["seed"]) for r in rows if r["learner"] == name} for name in learners
     }
-    there = [name for name, found in cells.items() if found]
+    there = [name for name in (*LEARNERS, WORDS, TRUE) if cells.get(name)]
 
     def has(learner: str, concept: str, seed: int) -> bool:
         return (concept, 0 if learner in (TRUE, WORDS) else seed) in cells[learner]
 
     every = {cell for found in cells.values() for cell in found}
     common = {cell for cell in every if all(has(name, *cell) for name in there)}
+    shown = [row for row in rows if (row["concept"], row["seed"]) in common]
     for title, kinds in KINDS.items():
-        mine = [
-            row
-            for row in rows
-            if (row["concept"], row["seed"]) in common and (not kinds or row["kind"] in kinds)
-        ]
+        mine = [row for row in shown if not kinds or row["kind"] in kinds]
         if mine:
-            count = len({row["concept"] for row in mine})
-            yield f"\n{title} ({count})\n"
-            yield from table(mine, there)
+            yield f"\n{title} ({len({row['concept'] for row in mine})})"
+            yield from (line for group in groups(there) for line in ("", *table(mine, group)))
+    if shown:
+        yield from ("", *efforts(shown, there))
+
+
+def groups(learners: Sequence[str]) -> list[list[str]]:
+    """Learners that stand in one table, behind the one that they are compared with."""
+    than = {name: LEARNERS[name].than if name in LEARNERS else "prism" for name in learners}
+    heads = [name for name in learners if name in than.values()]
+    alone = [name for name in learners if than[name] not in heads and name not in heads]
+    found = [
+        [head, *(name for name in learners if than[name] == head and name != head)]
+        for head in heads
+    ]
+    return [group for group in found if len(group) > 1] or [[*heads, *alone]]
+
+
+def means(rows: Sequence[Finding], learner: str, number: str) -> list[float]:
+    """Over seeds, of each concept."""
+    mine = [row for row in rows if row["learner"] == learner]
+    names = sorted({row["concept"] for row in rows})
+    return [fmean(row[number] for row in mine if row["concept"] == name) for name in names]
 
 
 def table(rows: Sequence[Finding], learners: Sequence[str]) -> Iterator[str]:
-    """A line a learner: means over concepts of means over seeds, and differences to prism's."""
-    lessened = (f"{number}, less" for number in COMPARED)
-    heads = (*NUMBERS, *lessened, "less whose", "first loss", "updates", "seconds")
+    """A line a learner: means over concepts, and differences to the first learner's."""
+    heads = (*NUMBERS.values(), *(f"{NUMBERS[n]}, less the first's" for n in COMPARED))
     yield "| learner | " + " | ".join(heads) + " |"
     yield "| --- " * (len(heads) + 1) + "|"
-    names = sorted({row["concept"] for row in rows})
-
-    def by_concept(learner: str, number: str) -> list[float]:
-        mine = [row for row in rows if row["learner"] == learner]
-        return [fmean(row[number] for row in mine if row["concept"] == name) for name in names]
-
+    first, *_ = learners
     for learner in learners:
-        shown = [with_interval(by_concept(learner, number)) for number in NUMBERS]
-        than = LEARNERS[learner].than if learner in LEARNERS else "prism"
-        compared = than != learner and than in learners
-        for number in COMPARED if compared else ():
-            pairs = zip(by_concept(learner, number), by_concept(than, number), strict=True)
-            shown.append(with_interval([one - other for one, other in pairs], "+.2f"))
-        shown += [than] if compared else [""] * (len(COMPARED) + 1)
-        known = all(row.get("first loss") is not None for row in rows if row["learner"] == learner)
-        shown.append(with_interval(by_concept(learner, "first loss"), ".3f") if known else "")
-        shown += [f"{fmean(by_concept(learner, key)):.0f}" for key in ("steps", "seconds")]
+        shown = [with_interval(means(rows, learner, number)) for number in NUMBERS]
+        for number in COMPARED:
+            pairs = zip(means(rows, learner, number), means(rows, first, number), strict=True)
+            less = with_interval([one - other for one, other in pairs], "+.2f")
+            shown.append("" if learner == first else less)
         yield f"| {learner} | " + " | ".join(shown) + " |"
+
+
+def efforts(rows: Sequence[Finding], learners: Sequence[str]) -> Iterator[str]:
+    """A line a learner: updates, seconds, and the loss of a fixed batch before the first step."""
+    yield "| learner | updates | seconds | loss at step 0 |"
+    yield "| --- " * 4 + "|"
+    for learner in learners:
+        given = [f"{fmean(means(rows, learner, key)):.0f}" for key in ("steps", "seconds")]
+        known = all(row.get("first loss") is not None for row in rows if row["learner"] == learner)
+        loss = with_interval(means(rows, learner, "first loss"), ".3f") if known else ""
+        yield f"| {learner} | " + " | ".join((*given, loss)) + " |"
 
 
 def arguments() -> argparse.Namespace:
