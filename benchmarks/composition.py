@@ -340,12 +340,13 @@ class Bench:
                 out=self.out, steps=self.args.draw_steps, force=True,
             )
         )  # fmt: skip
-        if result.picked is None:
-            raise SystemExit(f"at no weight did anything of the {noun} come through")
+        if not result.scores:
+            raise SystemExit("the practice base's scorer did not judge the transfer")
+        weight = 1.0 if result.picked is None else result.picked
         true, cells = self.true_subjects[noun], {}
         columns = {noun: self.drawn([_thing(self.subjects[noun])])[:3]}
         for other in nouns:
-            shown = self.pictures(f"a photo of [{noun}:{result.picked:g}] {other}")
+            shown = self.pictures(f"a photo of [{noun}:{weight:g}] {other}")
             plain = self.pictures(f"a photo of a {other}")
             real = self.drawn(_clothed(other, self.world.hands(other), (None, None)))
             designs, alone = self.judge.designs(shown), self.judge.designs(plain)
@@ -360,7 +361,7 @@ class Bench:
         self.keep(f"moved-{noun}", columns)
         others = torch.cat([t for name, t in self.true_subjects.items() if name != noun])
         return {
-            "weight": result.picked,
+            "weight": weight,
             "floor": likeness(others, true),
             "ceiling": own_likeness(true),
             "cells": cells,

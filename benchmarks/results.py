@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,18 +25,17 @@ class Results:
     def __init__(self, path: Path, settings: Finding) -> None:
         self.path = path
         self.found: dict[str, Finding] = {}
-        text = path.read_text("utf-8") if path.is_file() else ""
-        lines = text.splitlines()
-        if lines and not text.endswith("\n"):
-            print(f"{path}: the last line was cut short and is left out")
-            path.write_text(text[: text.rfind("\n") + 1], "utf-8")
-            del lines[-1]
+        lines = path.read_text("utf-8").splitlines() if path.is_file() else []
         if not lines:
             self._append({"settings": settings})
         elif (known := json.loads(lines[0])["settings"]) != json.loads(json.dumps(settings)):
             raise SystemExit(f"{path} is of another run: {known}")
         for line in lines[1:]:
-            record = json.loads(line)
+            try:
+                record = json.loads(line)
+            except ValueError:
+                print(f"{path}: a line was cut short and is left out: {line[:60]}")
+                continue
             self.found |= record if "settings" not in record else {}
 
     def once(self, key: str, make: Callable[[], Finding]) -> Finding:
@@ -54,8 +54,12 @@ class Results:
 
     def _append(self, record: Finding) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        with self.path.open("ab+") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+            whole = file.read(1) in (b"", b"\n")
+            file.write(b"" if whole else b"\n")
+            file.write(f"{json.dumps(record)}\n".encode())
 
 
 def digest(path: Path) -> str:

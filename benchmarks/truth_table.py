@@ -155,7 +155,7 @@ class Bench:
         stages = LEARNERS[learner].stages
         if stages == PRISM:
             return self.recipe, Updates(self.recipe.tokens.steps, self.recipe.finetuning.steps)
-        budget = costs[BUDGET] if costs else PRISM.price(self.recipe, None)
+        budget = costs[BUDGET] if costs and BUDGET in costs else PRISM.price(self.recipe, costs)
         return self.plain, stages.share(self.plain, costs, budget=budget)
 
     def costs(self, concept: Concept) -> dict[str, float]:
@@ -252,17 +252,23 @@ def tables(rows: Sequence[Finding], learners: Sequence[str]) -> Iterator[str]:
 
     Prism with its peers, then what ablations are of with those; last, what each was given.
     """
-    cells = {
+    done = {
         name: {(r["concept"], r["seed"]) for r in rows if r["learner"] == name} for name in learners
     }
-    there = [name for name in (*LEARNERS, WORDS, TRUE) if cells.get(name)]
+    there = [name for name in (*LEARNERS, WORDS, TRUE) if done.get(name)]
 
     def has(learner: str, concept: str, seed: int) -> bool:
-        return (concept, 0 if learner in (TRUE, WORDS) else seed) in cells[learner]
+        return (concept, 0 if learner in (TRUE, WORDS) else seed) in done[learner]
 
-    every = {cell for found in cells.values() for cell in found}
+    every = {cell for found in done.values() for cell in found}
     common = {cell for cell in every if all(has(name, *cell) for name in there)}
-    shown = [row for row in rows if (row["concept"], row["seed"]) in common]
+    unseeded = {(concept, 0) for concept, _ in common}  # of what needs one seed
+    shown = [
+        row
+        for row in rows
+        if (row["concept"], row["seed"])
+        in (unseeded if row["learner"] in (TRUE, WORDS) else common)
+    ]
     for title, kinds in KINDS.items():
         mine = [row for row in shown if not kinds or row["kind"] in kinds]
         if mine:

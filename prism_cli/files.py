@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from prism_cli.errors import StorageBusy, storage
@@ -98,6 +98,27 @@ def locked(lock: Path, written: Path, timeout: float | None = None) -> Iterator[
         yield
     finally:
         held.release()
+
+
+@contextmanager
+def held(lock: Path, written: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Whether this process alone is at `written` while it is open; the file `lock` goes with it.
+
+    wait: until no other process is.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(lock, written, timeout=-1 if wait else 0))
+        except StorageBusy:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            # What waits for it sees that it has gone, and takes a new one. On Windows, where a file
+            # that is open stays, it goes when it is let go.
+            with suppress(PermissionError):
+                lock.unlink(missing_ok=True)
 
 
 def _umask() -> int:

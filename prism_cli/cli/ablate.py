@@ -105,9 +105,11 @@ def ablate_command(
 
         with progress() as on_event:
             planned = plan_ablation(request, on_event)
-            training = rehearse(planned.training).fit if planned.missing else None
-        drawing = rehearse_shots(planned.entry, planned.sampling, planned.pictures)
-        measured.ablation_plan(planned, training, drawing)
+            fits = None
+            if planned.missing:
+                drawing = rehearse_shots(planned.entry, planned.sampling, planned.pictures)
+                fits = (rehearse(planned.training).fit, drawing)
+        measured.ablation_plan(planned, fits)
         return
     try:
         with progress() as on_event:

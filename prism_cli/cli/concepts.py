@@ -99,8 +99,8 @@ def rm_command(
         raise typer.Exit(1)
     from prism_cli.services.forgetting import forget
 
+    forget(doomed)
     for name in doomed:
-        forget([name])
         render.done(f"{name} is deleted")
 
 

@@ -160,7 +160,8 @@ def eval_command(
             hint="run the same command again to go on from what is drawn and answered",
         ) from None
     if dry_run:
-        measured.plan(plan, rehearse_shots(plan.entry, plan.sampling, plan.missing))
+        fit = rehearse_shots(plan.entry, plan.sampling, plan.missing) if plan.missing else None
+        measured.plan(plan, fit)
     else:
         measured.evaluated(found)
         if found.unanswered:

@@ -45,7 +45,9 @@ def passed_over(files: Sequence[Path]) -> None:
     """Say of each archive without a concept's name how it gets one."""
     for path in files:
         command = shlex.join(["prism", "import", str(path), "--name", as_name(path.stem) or "NAME"])
-        render.hint(f"{path.name} has no name of a concept and is passed over: {command}")
+        render.hint(
+            f"{path.name} is passed over, no concept can have that name: {command}, then delete it"
+        )
 
 
 def verified(names: Sequence[str], problems: Mapping[str, str]) -> None:

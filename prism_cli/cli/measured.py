@@ -77,8 +77,11 @@ def reported(written: ReportResult) -> None:
         render.result(str(written.picture))
 
 
-def plan(planned: EvalPlan, fit: Fit) -> None:
-    """Print what an evaluation would draw, and what it would take; only the folder when quiet."""
+def plan(planned: EvalPlan, fit: Fit | None) -> None:
+    """Print what an evaluation would draw, and what it would take; only the folder when quiet.
+
+    fit: None where everything is drawn.
+    """
     groups, prompts, sampling = planned.groups, planned.prompts, planned.sampling
     learned, alone = _count(groups.learned), _count(groups.alone)
     if render.style().json:
@@ -95,7 +98,7 @@ def plan(planned: EvalPlan, fit: Fit) -> None:
             "guidance": sampling.guidance,
             "judge": planned.judge,
             "questions": planned.questions,
-            "fit": asdict(fit),
+            "fit": asdict(fit) if fit else None,
         }
         render.document("eval", {"plan": content})
         return
@@ -111,7 +114,7 @@ def plan(planned: EvalPlan, fit: Fit) -> None:
     }
     if planned.judging:
         facts["judge"] = planned.judging
-    render.facts({**facts, **render.fit_facts(fit)})
+    render.facts({**facts, **(render.fit_facts(fit) if fit else {})})
     render.hint("nothing was drawn; the same command without --dry-run does it")
 
 
@@ -144,30 +147,31 @@ def ablated(found: Ablation) -> None:
         render.hint("one concept has no interval: give more folders")
 
 
-def ablation_plan(planned: AblationPlan, training: Fit | None, drawing: Fit) -> None:
+def ablation_plan(planned: AblationPlan, fits: tuple[Fit, Fit] | None) -> None:
     """Print how much an ablation would be; only the results file when quiet.
 
-    training, drawing: those of one cell. training: None where no cell is left to do.
+    fits: of the training and of the drawing of one cell; None where none is left to do.
     """
     cells, missing = len(planned.cells), len(planned.missing)
-    seconds = missing * (training.seconds + drawing.seconds) if training else 0.0
+    seconds = missing * sum(fit.seconds for fit in fits) if fits else 0.0
     if render.style().json:
         content = {
             "cells": cells,
             "missing": missing,
             "pictures": missing * planned.pictures,
             "seconds": seconds,
-            "fit": asdict(training) if training else None,
+            "fit": asdict(fits[0]) if fits else None,
         }
         render.document("ablate", {"plan": content})
         return
     if render.style().quiet:
         render.result(str(planned.out))
         return
-    if training is None:
+    if fits is None:
         render.facts({"cells": f"{cells}, none of them to do", "results": str(planned.out)})
         render.hint("the same command without --dry-run prints the tables")
         return
+    training, drawing = fits
     about = "about" if training.timed else "at least"
     render.facts(
         {

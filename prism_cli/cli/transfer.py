@@ -111,5 +111,5 @@ def transfer_command(
         ) from None
     composed.transferred(result, show)
     if keep and result.kept is None:
-        render.hint(f"look at the grids, then keep one by name: --weights W --keep {keep}")
+        render.hint(f"look at the grids, then keep one by its weight: --weights W --keep {keep}")
         raise typer.Exit(1)

@@ -64,8 +64,14 @@ class Registry:
     def passed_over(self) -> list[Path]:
         """List the archives' files that no concept can be called after, sorted."""
         with storage("read", self.folder):
-            found = self.folder.glob(f"[!.]*{SUFFIX}")
-            return sorted(path for path in found if path.is_file() and not is_name(path.stem))
+            if not self.folder.exists():
+                return []
+            found = (self.folder / name for name in os.listdir(self.folder))  # noqa: PTH208
+            return sorted(
+                path
+                for path in found
+                if path.suffix == SUFFIX and path.name[0] != "." and not is_name(path.stem)
+            )
 
     def entries(self) -> list[Entry]:
         """List every concept, sorted by name; what cannot be used is an entry with a problem."""
@@ -219,8 +225,7 @@ def _check_named(manifest: Manifest, name: str) -> None:
     if manifest.name != name:
         raise NameMismatch(
             f"it holds the concept {manifest.name!r}, not {name!r}",
-            hint=f"give it its name, `prism rename {name} {manifest.name}`, or where that is taken"
-            f" another: `prism rename {name} NEW`",
+            hint=f"rename it: `prism rename {name} {manifest.name}`, or NEW if that name is taken",
         )
 
 

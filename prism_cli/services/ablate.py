@@ -17,6 +17,7 @@ from prism_cli.backbones.base import SamplingPlan
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.errors import OptionRefused
 from prism_cli.evaluation_prompts import PromptList
+from prism_cli.files import held
 from prism_cli.method.evaluation import alignment, likeness
 from prism_cli.runtime import Runtime
 from prism_cli.services import checkpoint
@@ -278,44 +279,36 @@ def _finish_all(
     judges = judges_for(study.entry, study.runtime.device)
     pending = list(enumerate(missing, start=1))
     for wait in (False, True):  # what another process is at comes last
-        pending = [
-            (number, cell)
-            for number, cell in pending
-            if not _finish(
-                request, study, cell, judges, f"{number} of {len(missing)}", on_event, wait=wait
-            )
-        ]
+        later = []
+        for number, cell in pending:
+            with held(_lock(request.out, study, cell), request.out, wait=wait) as mine:
+                done = {row.key for row in read_rows(request.out, study.protocols)}
+                if mine and cell.key not in done:
+                    settings = f"n = {cell.length}, beta = {cell.beta:g}, seed {cell.seed}"
+                    on_event(Note(f"cell {number} of {len(missing)}: {cell.concept}, {settings}"))
+                    _finish(request, study, cell, judges, on_event)
+                elif not mine:
+                    on_event(Note(f"cell {number} of {len(missing)}: another prism is at it"))
+                    later.append((number, cell))
+        pending = later
+
+
+def _lock(out: Path, study: _Study, cell: Cell) -> Path:
+    """What a process holds that is at a cell, wherever it runs."""
+    whose = json.dumps([study.protocols[cell.concept], *cell.key])
+    return out.with_name(f".{out.name}.{hashlib.sha256(whose.encode()).hexdigest()[:12]}.lock")
 
 
 def _finish(
-    request: AblateRequest,
-    study: _Study,
-    cell: Cell,
-    judges: Judges,
-    number: str,
-    on_event: OnEvent,
-    *,
-    wait: bool,
-) -> bool:
-    """Put a cell's row into the results file, unless another process is at it or has.
-
-    Returns whether the row is there. wait: until the other one has ended.
-    """
+    request: AblateRequest, study: _Study, cell: Cell, judges: Judges, on_event: OnEvent
+) -> None:
+    """Put a cell's row into the results file."""
     flags = {"tokens.length": cell.length, "tokens.beta": cell.beta}
     training = _training(request, cell.folder, flags, cell.seed)
     prepared = fitted(_cell_of(study.prepared[cell.concept], training), on_event)[0]
-    if wait:
-        on_event(Note(f"cell {number}: waiting for another prism, which is at it"))
-    with checkpoint.held(prepared.checkpoint_path, wait=wait) as mine:
-        if not mine:
-            on_event(Note(f"cell {number}: another prism is at it"))
-            return False
-        if cell.key not in {row.key for row in read_rows(request.out, study.protocols)}:
-            settings = f"n = {cell.length}, beta = {cell.beta:g}, seed {cell.seed}"
-            on_event(Note(f"cell {number}: {cell.concept}, {settings}"))
-            add_row(request.out, _measured(request, study, cell, prepared, judges, on_event))
+    with checkpoint.alone(prepared.checkpoint_path, wait=True):  # another study may have it too
+        add_row(request.out, _measured(request, study, cell, prepared, judges, on_event))
         checkpoint.discard(prepared.checkpoint_path)  # only now is the cell safe without it
-    return True
 
 
 def _measured(

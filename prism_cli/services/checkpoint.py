@@ -7,10 +7,11 @@ pickled: the optimizer's state and the generator's are tensors, the rest is JSON
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ from safetensors.torch import save
 from torch import Generator, Tensor
 
 from prism_cli import paths
-from prism_cli.errors import PrismError, StorageBusy
-from prism_cli.files import PARTIAL, locked, write_whole
+from prism_cli.errors import PrismError
+from prism_cli.files import PARTIAL, held, write_whole
 
 _ABANDONED = 24 * 3600.0  # seconds; a training that runs writes its checkpoint every few
 
@@ -48,19 +49,9 @@ def path_for(name: str, fingerprint: str) -> Path:
     return paths.unfinished_dir() / f"{name}-{fingerprint[:16]}.safetensors"
 
 
-@contextmanager
-def held(path: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Keep other processes from the training whose checkpoint is at `path`.
-
-    Gives whether that is so: not where another one is at it, for whose end `wait` waits.
-    """
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(locked(_lock(path), path, timeout=-1 if wait else 0))
-        except StorageBusy:
-            yield False
-            return
-        yield True
+def alone(path: Path, *, wait: bool = False) -> AbstractContextManager[bool]:
+    """Whether no other process is at the training of the checkpoint at `path`; see `files.held`."""
+    return held(path.with_name(f".{path.name}.lock"), path, wait=wait)
 
 
 def write(path: Path, checkpoint: Checkpoint) -> None:
@@ -101,23 +92,18 @@ def discard(path: Path) -> None:
     """Delete the checkpoint at `path`, killed writes of it included."""
     for own in (path, *path.parent.glob(f".{path.name}.*{PARTIAL}")):
         own.unlink(missing_ok=True)
-    with suppress(PermissionError):  # on Windows, where it goes when it is let go
-        _lock(path).unlink(missing_ok=True)
 
 
 def discard_abandoned(name: str) -> None:
     """Delete what other trainings of `name` have left, but for what one may still be writing."""
-    finished = f"{name}-{'[0-9a-f]' * 16}.safetensors"
-    for pattern in (finished, f".{finished}.*{PARTIAL}", f".{finished}.lock"):
-        for path in paths.unfinished_dir().glob(pattern):
-            # Another process has just finished with it, or (on Windows) holds it.
-            with suppress(FileNotFoundError, PermissionError):
-                if time.time() - path.stat().st_mtime > _ABANDONED:
-                    path.unlink()
-
-
-def _lock(path: Path) -> Path:
-    return path.with_name(f".{path.name}.lock")
+    own = re.compile(rf"\.?({re.escape(name)}-[0-9a-f]{{16}}\.safetensors)(\..*)?")
+    for path in paths.unfinished_dir().glob(f"*{name}-*"):
+        found = own.fullmatch(path.name)
+        with suppress(FileNotFoundError):  # another process has just finished with it
+            if found and time.time() - path.stat().st_mtime > _ABANDONED:
+                with alone(path.with_name(found[1])) as mine:
+                    if mine:
+                        path.unlink(missing_ok=True)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

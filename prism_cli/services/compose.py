@@ -118,7 +118,8 @@ def compose(
     name = check_name("-".join(request.names)[:63] if request.name is None else request.name)
     if name in request.names and not archives[name].manifest.parents and not request.dry_run:
         raise NameTaken(
-            f"{name!r} is a part of it, and would be lost", hint="choose another --name"
+            f"the composition would replace {name!r}, which it is made of",
+            hint="choose another --name",
         )
     if not (request.force or request.dry_run) and name in registry.names():
         raise NameTaken(
@@ -141,7 +142,8 @@ def compose(
     entry = common_base(archives) if drawn and not request.dry_run else None
     merged = _merge(parts, request)
     archive = _archive(name, archives, parts, merged, phrase, request, now or datetime.now(UTC))
-    drawing, fidelity = None, tuple[Fidelity, ...]()
+    drawing = None
+    fidelity: tuple[Fidelity, ...] = ()
     if entry is not None:
         drawing = draw_composition(
             archive, parts.concepts, entry, request.steps, request.method, on_event

@@ -10,7 +10,7 @@ import json
 import shlex
 import shutil
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,15 @@ class EvaluationStore:
                 storage("delete the earlier pictures in", self.folder),
             ):
                 shutil.rmtree(folder)
+
+    def remove(self) -> None:
+        """Delete it, whatever has been drawn. Raises StorageBusy where a process is drawing."""
+        with ExitStack() as stack:
+            for folder in self.folder.glob("drawn-*"):
+                stack.enter_context(self.held(folder, timeout=0))
+            with storage("delete", self.folder):
+                if self.folder.is_dir():
+                    shutil.rmtree(self.folder)
 
     def _drawn(self) -> list[Path]:
         """Where the pictures are that the kept evaluation names; nowhere, if it is damaged."""

@@ -147,8 +147,8 @@ def prepare(
     if used > MANY:
         on_event(
             Note(
-                f"3 to 8 photos are enough for a concept: {used} have {samples} samples of stage 1"
-                " among them, so leave some out, or raise --token-steps",
+                f"{used} photos are many: 3 to 8 are enough, and these share {samples} samples in"
+                " stage 1; leave some out, or raise tokens.steps",
                 "warning",
             )
         )

@@ -29,7 +29,7 @@ from prism_cli.services.memory_needs import Work
 from prism_cli.services.memory_plan import MemoryPlan, choose_here, footprint_of
 from prism_cli.services.prepare import Prepared, TrainRequest, prepare
 from prism_cli.services.studio import drawing_work
-from prism_cli.services.train import training_run, work_of
+from prism_cli.services.train import fitted, training_run, work_of
 from prism_cli.services.training_run import LORA, TOKENS
 from prism_cli.settings import Recipe
 
@@ -91,7 +91,7 @@ def rehearse(request: TrainRequest, on_event: OnEvent = ignore) -> Plan:
     runtime = plan.runtime(prepared.runtime.device)
     recipe = prepared.settings.recipe
     if prepared.entry.practice:
-        seconds = _timed(replace(prepared, runtime=runtime), began, on_event)
+        seconds = _timed(fitted(prepared, ignore)[0], began, on_event)
     else:
         seconds = least_seconds(footprint, plan.way, work, runtime)
     trained = footprint.denoise(work.size, plan.way.precision, "lora", rank=recipe.finetuning.rank)

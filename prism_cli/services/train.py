@@ -61,7 +61,7 @@ def train(
     """
     began = time.monotonic()
     prepared, plan = fitted(prepare(request, on_event), on_event)
-    with checkpoint.held(prepared.checkpoint_path) as mine:
+    with checkpoint.alone(prepared.checkpoint_path) as mine:
         if not mine:
             raise StorageBusy(
                 f"another prism is learning {prepared.name!r} from the same photos",

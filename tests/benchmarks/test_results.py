@@ -49,11 +49,12 @@ def test_a_line_that_was_cut_short_is_found_again(tmp_path: Path) -> None:
     results.once("a", lambda: {"x": 1})
     with path.open("a") as file:
         file.write('{"b": {"x"')
+    results.once("c", lambda: {"x": 3})  # of a process that goes on
 
     again = Results(path, SETTINGS)
-    assert again.found == {"a": {"x": 1}}
+    assert again.found == {"a": {"x": 1}, "c": {"x": 3}}
     again.once("b", lambda: {"x": 2})
-    assert Results(path, SETTINGS).found == {"a": {"x": 1}, "b": {"x": 2}}
+    assert Results(path, SETTINGS).found == {"a": {"x": 1}, "b": {"x": 2}, "c": {"x": 3}}
 
 
 def test_the_parts_are_the_whole() -> None:

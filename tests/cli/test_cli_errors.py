@@ -249,7 +249,9 @@ CASES = {
     "compose-two-bases": Case(
         "compose mydog cat", 4, kept(mydog=None, cat=worlds.on_base("cat", "local:sd"))
     ),
-    "compose-taken": Case("compose mydog cat --name mydog", 4, kept(mydog=None, cat=None)),
+    "compose-taken": Case(
+        "compose mydog cat --name zebra", 4, kept(mydog=None, cat=None, zebra=None)
+    ),
     "compose-rank-per-token": Case(
         "compose mydog cat --rank 2 --method per-token", 4, kept(mydog=None, cat=None)
     ),

@@ -112,6 +112,7 @@ def test_other_files_are_ignored(registry: Registry) -> None:
     assert registry.names() == ["cat", "mydog"]
     assert [entry.name for entry in registry.entries()] == ["cat", "mydog"]
     assert [path.name for path in registry.passed_over()] == ["My Dog.prism"]
+    assert Registry(registry.folder / "nowhere").passed_over() == []
 
 
 def test_a_file_that_cannot_be_opened_is_listed(

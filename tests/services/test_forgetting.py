@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from prism_cli import paths
-from prism_cli.errors import ConceptNotFound
+from prism_cli.errors import ConceptNotFound, StorageBusy
 from prism_cli.registry.archive import Archive
 from prism_cli.registry.store import Registry
 from prism_cli.services.evaluation_store import EvaluationStore
@@ -44,6 +44,20 @@ def test_what_was_made_of_a_concept_goes_with_it() -> None:
 
     assert Registry(paths.concepts_dir()).names() == ["cat"]
     assert not evaluation.exists() and other.is_dir()
+
+
+def test_what_is_being_drawn_is_not_deleted() -> None:
+    """Nor is the concept, until that has ended."""
+    keep("dog", 1)
+    evaluation, _ = made_of("dog")
+    drawing = evaluation / "drawn-1"
+
+    with EvaluationStore(evaluation).held(drawing), pytest.raises(StorageBusy):
+        forget(["dog"])
+    assert Registry(paths.concepts_dir()).names() == ["dog"] and drawing.is_dir()
+
+    forget(["dog"])
+    assert not evaluation.exists()
 
 
 def test_what_two_have_in_common_goes_with_the_last() -> None:

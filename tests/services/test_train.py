@@ -36,8 +36,8 @@ from prism_cli.registry.archive import Archive, read_archive, read_manifest
 from prism_cli.registry.manifest import Manifest, OptionValue
 from prism_cli.registry.refusals import ArchiveRefused
 from prism_cli.registry.store import Registry
+from prism_cli.services import checkpoint, training_run
 from prism_cli.services import train as module
-from prism_cli.services import training_run
 from prism_cli.services.concept_archive import unpack_lora, unpack_tokens
 from prism_cli.services.events import Event, Note, StageMoved, ignore
 from prism_cli.services.prepare import TrainRequest, prepare
@@ -234,16 +234,18 @@ class TestTheSameAgain:
         for seed in (1, 2):
             with pytest.raises(_Stopped):
                 learn(seed=seed, on_event=stopped_at("tokens", 2))
-        first, second = sorted(paths.unfinished_dir().glob("*.safetensors"))
-        locks = {path: path.with_name(f".{path.name}.lock") for path in (first, second)}
-        assert sorted(paths.unfinished_dir().iterdir()) == sorted([first, second, *locks.values()])
-        for abandoned in (first, locks[first]):
+        first, second = sorted(paths.unfinished_dir().iterdir())
+        killed = first.with_name(f".{first.name}.lock")
+        killed.touch()
+        for abandoned in (first, killed):
             os.utime(abandoned, (0, 0))
 
-        learn()
+        with checkpoint.alone(first):
+            learn()
+            assert {first, second} < {*paths.unfinished_dir().iterdir()}  # however old it is
+        learn(force=True)
 
-        # Its training may still run.
-        assert sorted(paths.unfinished_dir().iterdir()) == sorted([second, locks[second]])
+        assert list(paths.unfinished_dir().iterdir()) == [second]  # its training may still run
 
     def test_one_process_at_a_time(self, learn, plain: Learned) -> None:
         """The second is refused before a base is loaded; the first goes on."""
@@ -599,5 +601,5 @@ def test_many_photos_are_warned_of(tmp_path: Path) -> None:
     warned = [e.text for e in events if isinstance(e, Note) and "3 to 8 photos" in e.text]
     prepare(replace(request, hold_out=1), events.append)
 
-    assert len(warned) == 1 and "21 have 800 samples" in warned[0]
+    assert len(warned) == 1 and "21 photos are many" in warned[0] and "800 samples" in warned[0]
     assert sum(isinstance(e, Note) and "3 to 8 photos" in e.text for e in events) == 1
