@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -162,3 +163,20 @@ def test_looks_that_photos_share_are_the_concepts() -> None:
     """A pattern on two things is what was meant; the things are said."""
     tartan = [Seen(({"noun": noun, "pattern": "tartan"},)) for noun in ("dog", "cat", "owl")]
     assert [worded(each) for each in unshared(tartan)] == ["a dog", "a cat", "an owl"]
+
+
+def test_different_things_share_a_look() -> None:
+    """What two of them share is left out, and one without a name keeps a place in its caption."""
+    gray = {"colour": "gray"}
+    photos = [({"noun": noun} | gray,) for noun in ("dog", "cat")]
+    photos += [({"noun": "owl"}, {"noun": "drum"}), (gray,), ({},)]
+
+    def said(things: Sequence[tuple[dict[str, str], ...]]) -> list[str]:
+        return [worded(each) for each in unshared([Seen(each, "in the snow") for each in things])]
+
+    place = " in the snow"
+    named = [f"a dog{place}", f"a cat{place}", f"an owl next to a drum{place}"]
+    assert said(photos) == [*named, f"a thing{place}", f"a thing{place}"]
+    # Two dogs may be what was learned, and where few have names nobody knows whether they differ.
+    assert "thing" not in " ".join(said([*photos[:1], *photos]))
+    assert said([*photos[:2], *photos[3:], ({},)])[2:] == ["in the snow"] * 3
