@@ -33,7 +33,6 @@ THRESHOLDS = {"noun": 0.9, "colour": 0.99, "pattern": 0.65, "size": 0.5, "ground
 PAIRED = {"noun": 0.9, "pattern": 0.9}
 UNSAID = {"colour": PLAIN, "pattern": PLAIN, "size": "medium"}  # what goes without saying
 LOOKS = ("size", "colour", "pattern", "noun")  # in the order in which they are said
-THING = "thing"  # no word of the base's world: a residual that starts from it is free
 _PLURALS = ("grapes", "cherries")
 
 
@@ -111,26 +110,16 @@ def unshared(found: Sequence[Seen]) -> list[Seen]:
 
     They are the concept, and a residual that starts with them keeps it from the target
     (`prism, whole captions` in benchmarks/ is without this). The ground is what a residual is for,
-    and stays. Pictures of different things share a look: two that have one say as much, and what
-    has no name is `THING`, so that the picture's own residual has a place for it.
+    and stays. Pictures of different things share a look, and two that have one say as much.
     """
     in_each = [{item for thing in seen.things for item in thing.items()} for seen in found]
     counts = Counter(item for items in in_each for item in items)
-    common = max(2, len(found) / 2)
-    differ = _differ(in_each)
+    common = 2 if _differ(in_each) else max(2, len(found) / 2)
 
     def own(thing: Mapping[str, str]) -> dict[str, str]:
-        most = 2 if differ else common
-        return {name: word for name, word in thing.items() if counts[name, word] < most}
+        return {name: word for name, word in thing.items() if counts[name, word] < common}
 
-    left = [replace(seen, things=tuple(own(thing) for thing in seen.things)) for seen in found]
-    if not differ:
-        return left
-    unnamed = ({"noun": THING},)
-    return [
-        seen if any("noun" in thing for thing in seen.things) else replace(seen, things=unnamed)
-        for seen in left
-    ]
+    return [replace(seen, things=tuple(own(thing) for thing in seen.things)) for seen in found]
 
 
 def _differ(in_each: Sequence[Collection[tuple[str, str]]]) -> bool:

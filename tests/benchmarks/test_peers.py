@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from benchmarks.peers.concepts import REFERENCES, Concept, concepts
 from benchmarks.peers.judging import Judge
 from benchmarks.peers.learners import COSTS as LEARNER_COSTS
 from benchmarks.peers.learners import LEARNERS
-from benchmarks.truth_table import TRUE, Bench, said, tables
+from benchmarks.truth_table import NAMED_CAPTIONS, TRUE, WORDS, Bench, said, tables
 from mini.vocabulary import NOUNS
 from mini.world import World
 from prism_cli.backbones import catalog
@@ -196,3 +198,17 @@ def test_the_tables_compare_what_every_learner_has() -> None:
     later = [row | {"seed": 1} for row in rows if row["learner"] == "prism"]
     seen = list(tables(true + later, [*LEARNERS, TRUE]))
     assert any(line.startswith(f"| {TRUE} | 1.00 | ") for line in seen)
+
+
+def test_the_results_page_has_what_was_found() -> None:
+    """Every line of every table of what all learners have."""
+    root = Path(__file__).parents[2]
+    lines = (root / "benchmarks/findings/truth_table.jsonl").read_text("utf-8").splitlines()
+    records = (record for line in lines[1:] for record in json.loads(line).values())
+    page = (root / "docs/results.md").read_text("utf-8").splitlines()
+
+    printed = tables(
+        [row for row in records if "learner" in row],
+        [TRUE, WORDS, *(name for name in LEARNERS if name != NAMED_CAPTIONS)],
+    )
+    assert [line for line in printed if line.startswith("|") and line not in page] == []
