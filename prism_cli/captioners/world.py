@@ -110,14 +110,17 @@ def unshared(found: Sequence[Seen]) -> list[Seen]:
 
     They are the concept, and a residual that starts with them keeps it from the target
     (`prism, whole captions` in benchmarks/ is without this). The ground is what a residual is for,
-    and stays. Pictures of different things share a look, and two that have one say as much.
+    and stays. Pictures of different things share a colour or a pattern, and two that have one say
+    as much.
     """
     in_each = [{item for thing in seen.things for item in thing.items()} for seen in found]
     counts = Counter(item for items in in_each for item in items)
-    common = 2 if _differ(in_each) else max(2, len(found) / 2)
+    common = dict.fromkeys(LOOKS, max(2, len(found) / 2))
+    if _differ(in_each):
+        common |= {"colour": 2, "pattern": 2}
 
     def own(thing: Mapping[str, str]) -> dict[str, str]:
-        return {name: word for name, word in thing.items() if counts[name, word] < common}
+        return {name: word for name, word in thing.items() if counts[name, word] < common[name]}
 
     return [replace(seen, things=tuple(own(thing) for thing in seen.things)) for seen in found]
 

@@ -178,3 +178,5 @@ def test_different_things_share_a_look() -> None:
     dogs = [photos[0], ({"noun": "dog"} | gray,), *photos[2:]]
     assert said(dogs)[:2] == ["a gray dog"] * 2
     assert said([*photos[:2], ({},), ({},), ({},)])[:2] == ["a gray dog", "a gray cat"]
+    large = [({"noun": noun, "size": "large"},) for noun in ("dog", "cat")]
+    assert said([*large, ({"noun": "owl"},), ({},), ({},)])[:2] == ["a large dog", "a large cat"]
