@@ -9,7 +9,7 @@ from prism_cli.errors import storage
 from prism_cli.registry.manifest import Manifest
 from prism_cli.registry.store import Registry
 from prism_cli.services.evaluation_store import EvaluationStore
-from prism_cli.services.references import folder_note
+from prism_cli.services.photo_notes import folder_note
 
 
 def forget(names: Collection[str]) -> None:

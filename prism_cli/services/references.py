@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,30 +9,13 @@ from random import Random
 
 from PIL import Image
 
-from prism_cli import paths
-from prism_cli.errors import PhotosRefused, storage
-from prism_cli.files import write_whole
+from prism_cli.errors import PhotosRefused
 from prism_cli.registry.manifest import Manifest
 from prism_cli.services.events import Note, OnEvent, ignore
 from prism_cli.services.photo_files import Decoded, picture_files, read_picture
 from prism_cli.services.photo_likeness import Look, alike, look_at
+from prism_cli.services.photo_notes import remembered_folder
 from prism_cli.services.photos import Photo, views
-
-
-def remember_folder(folder: Path, hashes: Sequence[str]) -> None:
-    """Note on this machine where photos of these SHA-256 lie."""
-    path = os.path.abspath(folder)  # noqa: PTH100 (Path.resolve raises where a link loops)
-    write_whole(folder_note(hashes), f"{path}\n".encode("utf-8", "surrogateescape"))
-
-
-def remembered_folder(manifest: Manifest) -> Path | None:
-    """Where a concept's photos were when it was learned on this machine, if that is still there."""
-    note = folder_note([photo.sha256 for photo in manifest.photos])
-    with storage("read", note):
-        if not note.is_file():
-            return None
-        text = note.read_bytes().decode("utf-8", "surrogateescape").strip()
-    return Path(text) if text and Path(text).is_dir() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +124,3 @@ def find_photos(manifest: Manifest, folder: Path | None, size: int) -> list[Imag
             hint="give the folder it was trained on, unchanged, or leave out --photos",
         )
     return None if missing else [found[place] for place in range(len(manifest.photos))]
-
-
-def folder_note(hashes: Sequence[str]) -> Path:
-    """The file that says where photos of these SHA-256 lay, there or not."""
-    return paths.photos_dir() / hashlib.sha256("".join(hashes).encode()).hexdigest()[:12]

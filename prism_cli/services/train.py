@@ -24,11 +24,11 @@ from prism_cli.services.concept_archive import pack_concept
 from prism_cli.services.events import Note, OnEvent, ignore
 from prism_cli.services.memory_needs import Work
 from prism_cli.services.memory_plan import MemoryPlan, fit, fits_anywhere, footprint_of
+from prism_cli.services.photo_notes import remember_folder
 from prism_cli.services.photos import Photo, views
 from prism_cli.services.pictures import to_tensor
 from prism_cli.services.prepare import Prepared, TrainRequest, prepare
 from prism_cli.services.preview import draw_preview, preview_prompts
-from prism_cli.services.references import remember_folder
 from prism_cli.services.training_run import StageOutcome, Trained, TrainingRun
 
 

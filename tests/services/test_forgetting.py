@@ -12,7 +12,7 @@ from prism_cli.registry.archive import Archive
 from prism_cli.registry.store import Registry
 from prism_cli.services.evaluation_store import EvaluationStore
 from prism_cli.services.forgetting import forget
-from prism_cli.services.references import folder_note, remember_folder
+from prism_cli.services.photo_notes import folder_note, remember_folder
 from tests.reports.samples import EVALUATION
 from tests.services.concepts import keep
 

@@ -19,7 +19,7 @@ from prism_cli.services.compose import ComposeRequest, compose
 from prism_cli.services.events import Event, Note
 from prism_cli.services.inspect import InspectRequest, InspectResult, inspect
 from prism_cli.services.photo_files import Decoded, read_picture
-from prism_cli.services.references import remember_folder
+from prism_cli.services.photo_notes import remember_folder
 from tests.bases import fresh_mini
 from tests.cli.worlds import EXAMPLES
 from tests.services.concepts import keep
