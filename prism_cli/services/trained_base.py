@@ -20,8 +20,8 @@ def common_base(archives: Mapping[str, Archive], asked: BaseEntry | None = None)
     for; BaseNotFound and BaseNotDownloaded where it is not here.
     """
     if asked is None:
-        base = agreed_base(archives)
-        entry = catalog.resolve_trained(base.id, base.revision)
+        agreed_base(archives)
+        entry = base_of(next(iter(archives.values())))
     else:
         _check_ids(archives)
         entry = asked

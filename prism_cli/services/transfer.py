@@ -92,7 +92,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferResult:
-    """What was drawn. picked: the weight of the best trade, None where nobody can judge.
+    """What was drawn. picked: the weight of the best trade; see `_pick` for None.
 
     likeness, presence: means at that weight. unscored: why there is no pick. kept: a new archive.
     """
