@@ -88,10 +88,11 @@ def write_report(request: ReportRequest, on_event: OnEvent = ignore) -> ReportRe
         )
     archive = Registry(paths.concepts_dir()).load(request.name)
     store = EvaluationStore.of(archive)
-    drawn = _drawn_by(archive, store) if request.markdown else None
-    beside = path.with_name(f"{path.stem}-drawn.png") if drawn else None
-    check_files_free((path, *([beside] if beside else [])), force=request.force)
+    check_files_free((path,), force=request.force)
     report = gather(archive, store, request.photos, on_event)
+    drawn = _drawn_by(archive, store, report.evaluation) if request.markdown else None
+    beside = path.with_name(f"{path.stem}-drawn.png") if drawn else None
+    check_files_free([beside] if beside else [], force=request.force)
     if report.evaluation is None and not report.composed:
         on_event(
             Note(f"it has not been evaluated: prism eval {request.name} adds scores and pictures")
@@ -155,9 +156,10 @@ def gather(
     )
 
 
-def _drawn_by(archive: Archive, store: EvaluationStore) -> bytes | None:
+def _drawn_by(
+    archive: Archive, store: EvaluationStore, evaluation: Evaluation | None
+) -> bytes | None:
     """A PNG of what the concept draws: the evaluation's, else the preview, where it can be read."""
-    evaluation = store.read()
     if evaluation is not None:
         there = tuple(
             each
@@ -165,7 +167,7 @@ def _drawn_by(archive: Archive, store: EvaluationStore) -> bytes | None:
             if all(store.picture(name).is_file() for name in each.pictures)
         )
         if there:
-            return sheet_of(replace(evaluation, prompts=there).named(archive.manifest.name), store)
+            return sheet_of(replace(evaluation, prompts=there), store)
     preview = kept_preview(archive, ignore)  # gathering the report says what is wrong with it
     return png(preview) if preview else None
 
