@@ -89,20 +89,35 @@ class Terminal:
         self.seen += seen
         return text in seen
 
+    def interrupt(self) -> None:
+        """Press ^C until the program ends.
+
+        Python does not notice one that comes between its last look and the read of a line: it waits
+        for the next key.
+        """
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end and self.process.poll() is None:
+            self.type("\x03")
+            self.wait_for("never shown", seconds=5.0)
+
     def finish(self) -> str:
-        """Read to the end; return everything that was shown."""
+        """Read to the end, for as long as anyone is patient; return everything that was shown."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end and (new := self._read()) is not None:
             self.seen += new
-        self.process.wait(timeout=PATIENCE)
-        os.close(self.ours)
+        try:
+            self.process.wait(timeout=1)
+        finally:
+            self.close()
         return self.seen
 
     def close(self) -> None:
         """End the program, whatever it does."""
-        self.process.kill()
-        self.process.wait(timeout=PATIENCE)
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(timeout=PATIENCE)
         os.close(self.ours)
+        os.close(self.theirs)
 
     def _read(self) -> str | None:
         ready, _, _ = select.select([self.ours], [], [], 0.2)

@@ -193,10 +193,13 @@ def test_removing_and_renaming(golden: Golden) -> None:
 def test_a_question_on_a_terminal() -> None:
     """Asked on a terminal, a no keeps the concept and fails; a yes deletes it."""
     worlds.keep("mydog")
-    for answer, status in (("n\n", 1), ("\x03", 130), ("y\n", 0)):
+    for answer, status in (("n", 1), ("^C", 130), ("y", 0)):
         terminal = Terminal([*PRISM, "rm", "mydog"], environment())
         assert terminal.wait_for("Delete mydog? [y/N]")
-        terminal.type(answer)
+        if answer == "^C":
+            terminal.interrupt()
+        else:
+            terminal.type(f"{answer}\n")
         shown = terminal.finish()
         assert terminal.process.returncode == status
         assert "Traceback" not in shown
