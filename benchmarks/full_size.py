@@ -112,7 +112,7 @@ def main() -> None:
             z_0=z_0,
             name="x",
             captions=[CAPTION] * PHOTOS,
-            class_word=None,
+            start=None,
             recipe=recipe,
             seed=0,
             lora_seed=1,

@@ -37,7 +37,17 @@ from benchmarks.peers import judging
 from benchmarks.peers.budget import BUDGET, Updates, unheld
 from benchmarks.peers.concepts import Asked, Concept, concepts
 from benchmarks.peers.judging import Judge
-from benchmarks.peers.learners import BARE, COSTS, LEARNERS, NAMED, OWN, PRISM, Learned, Lesson
+from benchmarks.peers.learners import (
+    ASKED_FOR,
+    BARE,
+    COSTS,
+    LEARNERS,
+    NAMED,
+    OWN,
+    PRISM,
+    Learned,
+    Lesson,
+)
 from benchmarks.results import (
     WHOLE,
     Finding,
@@ -55,7 +65,7 @@ from prism_cli.backbones.base import Backbone, SamplingPlan
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.backbones.families import in_style_on
 from prism_cli.captioners.base import PLAIN
-from prism_cli.captioners.world import sure, unshared, worded
+from prism_cli.captioners.world import look, sure, unshared, worded
 from prism_cli.encoders.scorer import Scorer
 from prism_cli.method.conditions import NULL, TEMPLATE
 from prism_cli.runtime import detect
@@ -76,7 +86,6 @@ KINDS = {
     "patterns and palettes": ("pattern", "palette"),
 }  # fmt: skip
 COSTS_KEY = "costs"
-NAMED_CAPTIONS = "prism, whole captions"  # the paper's way, not prism's: only where it is asked for
 
 
 @dataclass(frozen=True)
@@ -192,6 +201,7 @@ class Bench:
             },
             nouns=[picture.thing.noun for picture in concept.references if picture.thing],
             noun=concept.noun,
+            look=look(seen),
             template=in_style_on("mini") if concept.kind == "style" else TEMPLATE,
         )
 
@@ -326,7 +336,7 @@ def efforts(rows: Sequence[Finding], learners: Sequence[str]) -> Iterator[str]:
 def arguments() -> argparse.Namespace:
     """The defaults are the whole table."""
     names = [TRUE, WORDS, *LEARNERS]
-    whole = [name for name in names if name != NAMED_CAPTIONS]
+    whole = [name for name in names if name not in ASKED_FOR]
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--artwork", type=Path, required=True, help="icons.npz of mini.artwork")
     parser.add_argument("--base", default="mini", help="mini, or a folder of its form")

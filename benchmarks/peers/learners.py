@@ -13,7 +13,8 @@ own batch and rank, so that they differ in what is learned and from which prompt
   leave out, or have, one thing more, and are compared with it:
 - prism without residuals: its random start and its bare prompt, and no more than the target in it.
 - prism without captions: every residual starts from "a photo". With whole ones: they name the
-  concept too, as the paper's do.
+  concept too, as the paper's do. In neither, and not with a random start, is it told what look the
+  photos share.
 
 Words are left at their running average where the recipe has one, in every learner. All but prism
 itself have the LoRA of `budget.unheld`.
@@ -55,7 +56,8 @@ class Lesson:
     """What is learned from. z_0: (N, 1, c, h, w). nouns: what each photo shows a thing of.
 
     noun: the one that all of them show; None for a style or a pattern. captions: of each photo, by
-    what they say: `OWN`, `NAMED`, `BARE`. template: how prism has target and residual together;
+    what they say: `OWN`, `NAMED`, `BARE`. look: what they share and `OWN` leaves out, as far as the
+    captioner has read it. template: how prism has target and residual together;
     not as ever for a style, which the others say in its own way too.
     """
 
@@ -63,6 +65,7 @@ class Lesson:
     captions: Mapping[str, Sequence[str]]
     nouns: Sequence[str]
     noun: str | None
+    look: str = ""
     template: str = TEMPLATE
 
     @property
@@ -162,8 +165,9 @@ def prism(
     *,
     beta: float | None = None,
     captions: str = OWN,
+    told: bool = True,
 ) -> Learned:
-    """Algorithms 1 and 2. beta: None for the base's own."""
+    """Algorithms 1 and 2. beta: None for the base's own. told: whether of the look, if any."""
     options = replace(
         recipe.tokens,
         beta=recipe.tokens.beta if beta is None else beta,
@@ -175,7 +179,7 @@ def prism(
         WORD.concept,
         lesson.captions[captions],
         length=options.length,
-        word=None,
+        word=(lesson.look or None) if told else None,
         residual_length=options.residual_length or None,
         rng=rng,
         template=lesson.template,
@@ -202,15 +206,18 @@ UNHELD = "prism, gamma = 0"
 LEARNERS: Mapping[str, Learner] = {
     "prism": Learner(prism, PRISM),
     UNHELD: Learner(prism, PAPER),
-    "prism, no captions": Learner(partial(prism, captions=BARE), PAPER, UNHELD),
+    "prism, no captions": Learner(partial(prism, captions=BARE, told=False), PAPER, UNHELD),
     "prism, beta = 0": Learner(partial(prism, beta=0.0), Stages("tokens, beta = 0", LORA), UNHELD),
     "prism, no residuals": Learner(without_residuals, Stages("word", LORA), UNHELD),
     "pivotal tuning": Learner(pivotal_tuning, Stages("word", LORA)),
     "Textual Inversion": Learner(textual_inversion, Stages("word", None)),
     "DreamBooth-LoRA": Learner(dreambooth, Stages(None, LORA)),
     "DreamBooth-LoRA, no noun": Learner(partial(dreambooth, with_noun=False), Stages(None, LORA)),
-    "prism, whole captions": Learner(partial(prism, captions=NAMED), PAPER, UNHELD),
+    "prism, whole captions": Learner(partial(prism, captions=NAMED, told=False), PAPER, UNHELD),
+    "prism, random start": Learner(partial(prism, told=False), PRISM),
 }
+# The paper's way, not prism's: only where they are asked for.
+ASKED_FOR = ("prism, whole captions", "prism, random start")
 COSTS: Mapping[str, tuple[str, Updates]] = {
     "tokens": ("prism", Updates(1, 0)),
     "tokens, beta = 0": ("prism, beta = 0", Updates(1, 0)),

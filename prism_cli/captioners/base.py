@@ -35,13 +35,16 @@ class Picture(Protocol):
 class Captioner(Protocol):
     """Describes pictures.
 
-    source: its name and model, which with `prompt` decides what it answers.
+    source: its name and model, which with `prompt` decides what it answers. shared: the look that
+    all of the pictures have and no caption says, once it has connected; "" where it knows of none.
     """
 
     @property
     def source(self) -> str: ...
     @property
     def prompt(self) -> str: ...
+    @property
+    def shared(self) -> str: ...
 
     def connect(self) -> None:
         """Get ready to be asked; once, and not from several threads. Raises a PrismError."""

@@ -21,6 +21,7 @@ class GeminiCaptioner:
     """
 
     prompt = SCENE_DESCRIPTION
+    shared = ""
 
     def __init__(self, model: str) -> None:
         self.model, self.source = model, f"gemini:{model}"

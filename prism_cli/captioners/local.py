@@ -22,6 +22,7 @@ _MOST = 40  # tokens; 32 words are seldom more
 class LocalCaptioner:
     """BLIP for captioning. find: the folder of its files, asked for when it is first needed."""
 
+    shared = ""
     prompt = ""  # it was trained to caption, and is asked for nothing else
 
     def __init__(self, find: Callable[[], Path], source: str) -> None:

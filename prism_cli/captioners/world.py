@@ -1,7 +1,8 @@
 """Captions of pictures of the practice base's world, by its scorer, in that world's words.
 
 They are worded as the base's own captions are, and leave out every word that the scorer is not
-sure of, so that what is said is true; and what most of the photos share, which is the concept's.
+sure of, so that what is said is true; and what most of the photos share, which is the concept's:
+of a look, it is what the target starts as.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import multimode
 
 import numpy as np
 import torch
@@ -44,6 +46,7 @@ class WorldCaptioner:
 
     prompt = ""
     source = SOURCE
+    shared = ""
 
     def __init__(self, folder: Path, pictures: Sequence[Picture]) -> None:
         self._folder, self._pictures = folder, pictures
@@ -54,9 +57,10 @@ class WorldCaptioner:
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
         squares = np.stack([_square(picture.image) for picture in self._pictures])
-        read = unshared(sure(Scorer.load(self._folder), squares))
+        read = sure(Scorer.load(self._folder), squares)
         paths = [picture.path for picture in self._pictures]
-        self._said = {path: worded(seen) for path, seen in zip(paths, read, strict=True)}
+        self._said = {path: worded(seen) for path, seen in zip(paths, unshared(read), strict=True)}
+        self.shared = look(read)
 
     def describe(self, picture: Picture, earlier: str = "") -> str:
         """See `Captioner.describe`."""
@@ -113,16 +117,38 @@ def unshared(found: Sequence[Seen]) -> list[Seen]:
     and stays. Pictures of different things share a colour or a pattern, and two that have one say
     as much.
     """
-    in_each = [{item for thing in seen.things for item in thing.items()} for seen in found]
-    counts = Counter(item for items in in_each for item in items)
-    common = dict.fromkeys(LOOKS, max(2, len(found) / 2))
-    if _differ(in_each):
-        common |= {"colour": 2, "pattern": 2}
+    common = _common(found)
 
     def own(thing: Mapping[str, str]) -> dict[str, str]:
-        return {name: word for name, word in thing.items() if counts[name, word] < common[name]}
+        return {name: word for name, word in thing.items() if (name, word) not in common}
 
     return [replace(seen, things=tuple(own(thing) for thing in seen.things)) for seen in found]
+
+
+def look(found: Sequence[Seen]) -> str:
+    """The colour and the pattern that `unshared` leaves out: "purple tartan"; "" if a noun is.
+
+    Where two are left out equally often, neither is meant.
+    """
+    common = _common(found)
+    if any(name == "noun" for name, _ in common):
+        return ""
+    words = []
+    for name in ("colour", "pattern"):
+        counts = Counter({word: n for (what, word), n in common.items() if what == name})
+        commonest = multimode(counts.elements())
+        words += commonest if len(commonest) == 1 else []
+    return " ".join(words)
+
+
+def _common(found: Sequence[Seen]) -> dict[tuple[str, str], int]:
+    """What of their things the pictures share, (attribute, word), and how many of them have it."""
+    in_each = [{item for thing in seen.things for item in thing.items()} for seen in found]
+    least = dict.fromkeys(LOOKS, max(2, len(found) / 2))
+    if _differ(in_each):
+        least |= {"colour": 2, "pattern": 2}
+    counts = Counter(item for items in in_each for item in items)
+    return {item: n for item, n in counts.items() if n >= least[item[0]]}
 
 
 def _differ(in_each: Sequence[Collection[tuple[str, str]]]) -> bool:

@@ -219,6 +219,7 @@ def _protocol(request: AblateRequest, prepared: Prepared, prompts: PromptList) -
         },
         "photos": [photo.sha256 for photo in prepared.intake.photos],
         "captions": [caption.text for caption in prepared.captions],
+        **({"start": prepared.shared} if prepared.shared else {}),
         "prompts": [[p.template, p.text(request.class_word)] for p in prompts.prompts],
         "count": request.count,
         "steps": request.steps,

@@ -49,12 +49,14 @@ class Problem:
 class Captioned:
     """captions: one a photo, `PLAIN` where there is none. problems: of which that is a failure.
 
-    unasked: how many photos a model would be asked about, and was not.
+    unasked: how many photos a model would be asked about, and was not. shared: the look that all
+    photos have, where the base itself has read every one of them and says it of none.
     """
 
     captions: tuple[Caption, ...]
     problems: tuple[Problem, ...] = ()
     unasked: int = 0
+    shared: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ def caption_photos(
         captions,
         tuple(Problem(photos[k].path.name, problems[k]) for k in sorted(problems)),
         len(unasked),
+        plan.captioner.shared if plan.captioner and len(rest) == len(photos) else "",
     )
 
 

@@ -159,6 +159,7 @@ def _options(prepared: Prepared) -> dict[str, OptionValue]:
     }
     outside = {
         "class": (request.class_word, None),
+        "start": (prepared.start, prepared.shared or None),
         "crop": (request.crop, "center"),
         "crops": (request.crops, CROPS),
         "keep_similar": (request.keep_similar, False),

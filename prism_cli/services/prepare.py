@@ -59,7 +59,13 @@ class Prepared:
     settings: Resolved
     intake: Intake
     captions: tuple[Caption, ...]
+    shared: str  # see `caption.Captioned`
     runtime: Runtime
+
+    @property
+    def start(self) -> str | None:
+        """The word that the target starts as; None for a draw from the vocabulary."""
+        return self.request.class_word or self.shared or None
 
     @property
     def template(self) -> str:
@@ -78,7 +84,7 @@ class Prepared:
                 for name, value in self.settings.recipe.flat().items()
                 if not name.startswith("captions.")
             },
-            "class": self.request.class_word,
+            "start": self.start,
             "kind": self.request.kind,
             "template": self.template,
             "crop": [self.request.crop, self.request.crops],
@@ -161,6 +167,10 @@ def prepare(
         ask=not rehearsal,
     )
     captions = all_captions(captioned)
+    if captioned.shared and not request.class_word:
+        on_event(
+            Note(f"the target starts as {captioned.shared!r}, which the photos share (--class)")
+        )
     bare = sum(caption is PLAIN for caption in captions) - captioned.unasked
     if bare and settings.recipe.captions.source != "none":
         on_event(
@@ -177,5 +187,6 @@ def prepare(
         settings=settings,
         intake=intake,
         captions=captions,
+        shared=captioned.shared,
         runtime=runtime,
     )

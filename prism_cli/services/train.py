@@ -154,7 +154,7 @@ def training_run(
         z_0=encode_photos(backbone, prepared.intake.photos, prepared),
         name=prepared.name,
         captions=captions,
-        class_word=prepared.request.class_word,
+        start=prepared.start,
         template=prepared.template,
         recipe=prepared.settings.recipe,
         seed=prepared.request.seed,

@@ -65,7 +65,7 @@ class TrainingRun:
     z_0: Tensor  # (N, V, c, h, w)
     name: str
     captions: Sequence[str]
-    class_word: str | None
+    start: str | None  # the word that the target starts as
     template: str = TEMPLATE
     recipe: Recipe
     seed: int
@@ -89,7 +89,7 @@ class TrainingRun:
             self.name,
             self.captions,
             length=self.recipe.tokens.length,
-            word=self.class_word,
+            word=self.start,
             residual_length=self.recipe.tokens.residual_length or None,
             rng=rng,
             template=self.template,

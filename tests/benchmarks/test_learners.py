@@ -101,3 +101,25 @@ def test_captions_are_what_residuals_start_from(mini: UNetBackbone) -> None:
         for name in ("prism", "prism, no captions", "prism, whole captions")
     }
     assert len(set(first.values())) == len(first)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("prism", True),
+        ("prism, gamma = 0", True),
+        ("prism, beta = 0", True),
+        ("prism, random start", False),
+        ("prism, no captions", False),
+        ("prism, whole captions", False),
+        ("prism, no residuals", False),
+    ],
+)
+def test_a_look_is_what_the_target_starts_as(mini: UNetBackbone, name: str, told: bool) -> None:
+    """Where the learner is told what the captions leave out: an update away from its row."""
+    golden = replace(LESSON, noun=None, look="golden")
+    learned = LEARNERS[name].learn(copy.deepcopy(mini), golden, RECIPE, Updates(1, 0), 0)
+    step = 1.01 * RECIPE.tokens.lr
+    for encoder, rows in mini.word_rows("golden").items():
+        near = torch.allclose(learned.rows[WORD][encoder].float(), rows.float(), rtol=0, atol=step)
+        assert near == told

@@ -14,9 +14,9 @@ from torch import Tensor
 from benchmarks.peers.budget import BUDGET, HELD, LORA, Stages, Updates, unheld
 from benchmarks.peers.concepts import REFERENCES, Concept, concepts
 from benchmarks.peers.judging import Judge
+from benchmarks.peers.learners import ASKED_FOR, LEARNERS
 from benchmarks.peers.learners import COSTS as LEARNER_COSTS
-from benchmarks.peers.learners import LEARNERS
-from benchmarks.truth_table import NAMED_CAPTIONS, TRUE, WORDS, Bench, said, tables
+from benchmarks.truth_table import TRUE, WORDS, Bench, said, tables
 from mini.vocabulary import NOUNS
 from mini.world import World
 from prism_cli.backbones import catalog
@@ -209,6 +209,6 @@ def test_the_results_page_has_what_was_found() -> None:
 
     printed = tables(
         [row for row in records if "learner" in row],
-        [TRUE, WORDS, *(name for name in LEARNERS if name != NAMED_CAPTIONS)],
+        [TRUE, WORDS, *(name for name in LEARNERS if name not in ASKED_FOR)],
     )
     assert [line for line in printed if line.startswith("|") and line not in page] == []

@@ -19,6 +19,7 @@ from prism_cli.captioners.world import (
     UNSAID,
     Seen,
     WorldCaptioner,
+    look,
     sure,
     unshared,
     worded,
@@ -180,3 +181,28 @@ def test_different_things_share_a_look() -> None:
     assert said([*photos[:2], ({},), ({},), ({},)])[:2] == ["a gray dog", "a gray cat"]
     large = [({"noun": noun, "size": "large"},) for noun in ("dog", "cat")]
     assert said([*large, ({"noun": "owl"},), ({},), ({},)])[:2] == ["a large dog", "a large cat"]
+
+
+@pytest.mark.parametrize(
+    ("things", "shared"),
+    [
+        (["purple tartan dog", "purple tartan cat", "tartan owl"], "purple tartan"),
+        (["silver dog", "silver cat", "large owl", "", ""], "silver"),  # two of different things
+        (["silver dog", "silver dog", "owl", "", ""], ""),  # two of one thing
+        (["silver", "silver", "silver dog", "", ""], "silver"),  # more than half of anything
+        (["silver dog", "silver dog", "silver dog"], ""),  # a silver dog is no look
+        (["silver dog", "silver cat", "gray owl", "gray drum"], ""),  # which of both?
+        (["large dog", "large cat", "owl"], ""),
+        (["silver dog"], ""),
+        ([], ""),
+    ],
+)
+def test_a_look_that_photos_share(things: list[str], shared: str) -> None:
+    """Its words are those that no caption says, where a noun is none of them."""
+    kinds = {"silver": "colour", "gray": "colour", "purple": "colour"}
+    kinds |= {"tartan": "pattern", "large": "size"}
+
+    def seen(words: str) -> Seen:
+        return Seen(({kinds.get(word, "noun"): word for word in words.split()},))
+
+    assert look([seen(words) for words in things]) == shared

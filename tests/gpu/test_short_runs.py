@@ -44,7 +44,7 @@ def short_run(folder: Path, place: Path, runtime: Runtime) -> None:
         z_0=base.encode_images(torch.zeros(2, 3, SIZE, SIZE))[:, None],
         name="x",
         captions=["a red dog", "a cat on snow"],
-        class_word=None,
+        start=None,
         recipe=RECIPE,
         seed=0,
         lora_seed=1,

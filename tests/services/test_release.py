@@ -40,7 +40,7 @@ def learned(kind: str, place: Path) -> tuple[Trained, bytes]:
         z_0=base.initial_noise((entry.size, entry.size), [1, 2])[:, None],
         name="x",
         captions=["a red dog", "a cat on snow"],
-        class_word=None,
+        start=None,
         recipe=RECIPE,
         seed=0,
         lora_seed=1,

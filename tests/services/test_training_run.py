@@ -63,7 +63,7 @@ def a_run(
         z_0=torch.randn(len(captions), 1, *shape, generator=seeded(8)),
         name="x",
         captions=captions,
-        class_word=None,
+        start=None,
         recipe=recipe,
         seed=4,
         lora_seed=5,

@@ -1,0 +1,92 @@
+"""Photos of different things that share a look: what the base reads of it starts the target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from prism_cli import paths
+from prism_cli.backbones import catalog
+from prism_cli.registry.store import Registry
+from prism_cli.runtime import detect
+from prism_cli.services.caption import Captioned, caption_photos
+from prism_cli.services.concept_archive import unpack_tokens
+from prism_cli.services.events import Event, Note
+from prism_cli.services.generate import DrawRequest, generate
+from prism_cli.services.photos import take_in
+from prism_cli.services.prepare import Prepared, TrainRequest, prepare
+from prism_cli.services.train import train
+from prism_cli.settings import CaptionOptions
+
+THINGS = ("dog", "guitar", "owl", "fish")
+ONE_STEP = {"tokens.steps": 1, "tokens.lr": 1e-3, "tokens.ema_decay": 0.0, "finetuning.steps": 0}
+
+
+@pytest.fixture(scope="module")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of four golden things, drawn by the base."""
+    folder = tmp_path_factory.mktemp("golden")
+    for seed, thing in enumerate(THINGS):
+        request = DrawRequest(
+            prompt=f"a golden {thing} on a blue background",
+            count=1,
+            seed=seed,
+            steps=15,
+            out=folder / f"{thing}.png",
+            base="mini",
+        )
+        generate(request)
+    return folder
+
+
+def captioned(folder: Path) -> Captioned:
+    entry = catalog.resolve("mini")
+    photos = take_in(folder, size=entry.size).photos
+    return caption_photos(photos, folder, CaptionOptions(source="auto"), entry)
+
+
+def prepared(folder: Path, class_word: str | None = None) -> tuple[Prepared, list[Event]]:
+    events: list[Event] = []
+    request = TrainRequest(folder=folder, base="mini", name="gilded", class_word=class_word)
+    return prepare(request, events.append), events
+
+
+def test_it_is_read_from_all_photos_or_none(golden: Path) -> None:
+    """No caption says it; where a person described one of the photos, the others are not all."""
+    read = captioned(golden)
+    assert read.shared == "golden"
+    assert not any("golden" in caption.text for caption in read.captions)
+
+    words = golden / "owl.txt"
+    words.write_text("an owl on blue", "utf-8")
+    try:
+        assert captioned(golden).shared == ""
+    finally:
+        words.unlink()
+
+
+def test_who_trains_is_told(golden: Path) -> None:
+    """And what they say instead wins, and is another training."""
+    read, events = prepared(golden)
+    said = [event.text for event in events if isinstance(event, Note)]
+    assert read.start == "golden"
+    assert "the target starts as 'golden', which the photos share (--class)" in said
+
+    told, events = prepared(golden, "brass")
+    assert told.start == "brass" and told.fingerprint != read.fingerprint
+    assert not any("starts as" in event.text for event in events if isinstance(event, Note))
+
+
+def test_the_target_starts_as_it(golden: Path) -> None:
+    """One step from the word's own rows, and the archive says which word."""
+    train(TrainRequest(folder=golden, base="mini", name="gilded", flags=ONE_STEP))
+    archive = Registry(paths.concepts_dir()).load("gilded")
+
+    base = catalog.load(catalog.resolve("mini"), detect())
+    for encoder, rows in unpack_tokens(archive).target.items():
+        assert torch.allclose(rows, base.word_rows("golden")[encoder].float(), atol=2e-3)
+    options = archive.manifest.options
+    assert (options["start"].value, options["start"].source) == ("golden", "default")
+    assert options["class"].value is None
