@@ -140,6 +140,12 @@ def content(entry: Entry) -> dict[str, Any]:
     }
 
 
+def _target(manifest: Manifest) -> str:
+    rows = f"{manifest.token_length} vector" + ("s" if manifest.token_length > 1 else "")
+    start = manifest.options.get("start")
+    return f"{rows}, started as {start.value!r}" if start and start.value else rows
+
+
 def described(entry: Entry, manifest: Manifest) -> dict[str, str]:
     """Return what `show` says of a concept, under the names it says it by."""
     trained = [_stage(manifest.metrics, stage) for stage in ("tokens", "lora")]
@@ -156,7 +162,7 @@ def described(entry: Entry, manifest: Manifest) -> dict[str, str]:
         "file": f"{entry.path} ({render.size(entry.size)})",
         "created": f"{manifest.created} by prism {manifest.prism_version}",
         "base": f"{manifest.base.id}, revision {manifest.base.revision}",
-        "target": f"{manifest.token_length} vector" + ("s" if manifest.token_length > 1 else ""),
+        "target": _target(manifest),
         "LoRA": f"rank {lora.rank} on {', '.join(lora.targets)}" if lora else "none",
         "training": "\n".join(stage for stage in trained if stage) or "not recorded",
         "settings": ", ".join(changed) or "all defaults",

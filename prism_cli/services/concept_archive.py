@@ -159,7 +159,6 @@ def _options(prepared: Prepared) -> dict[str, OptionValue]:
     }
     outside = {
         "class": (request.class_word, None),
-        "start": (prepared.start, prepared.shared or None),
         "crop": (request.crop, "center"),
         "crops": (request.crops, CROPS),
         "keep_similar": (request.keep_similar, False),
@@ -167,6 +166,7 @@ def _options(prepared: Prepared) -> dict[str, OptionValue]:
     }
     for name, (value, default) in outside.items():
         options[name] = OptionValue(value=value, source="default" if value == default else "flag")
+    options["start"] = OptionValue(value=prepared.start, source="default")
     options[_TEMPLATE] = OptionValue(value=prepared.template, source="default")
     return options
 

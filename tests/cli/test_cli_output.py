@@ -18,7 +18,7 @@ from rich.console import Console
 from prism_cli import __version__
 from prism_cli.cli import terminal_picture
 from prism_cli.registry.archive import pack
-from prism_cli.registry.manifest import PhotoRecord
+from prism_cli.registry.manifest import OptionValue, PhotoRecord
 from tests.cli import worlds
 from tests.cli.running import PRISM, Ran, Terminal, call, environment, on_terminal, spawn
 from tests.registry.samples import MANIFEST, MEMBERS, composition, png
@@ -145,6 +145,18 @@ def test_metrics_of_another_program_are_shown_as_far_as_they_go() -> None:
 
     assert "tokens ended after 5 steps\n" in re.sub(" +\n", "\n", call("show", "mydog").stdout)
     assert call("list").status == 0
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [("purple tartan", "2 vectors, started as 'purple tartan'"), (None, "2 vectors")],
+)
+def test_what_the_target_started_as_is_shown(start: str | None, said: str) -> None:
+    """Where it was a word."""
+    started = {"start": OptionValue(value=start, source="default")}
+    worlds.keep("mydog", pack(dataclasses.replace(MANIFEST, options=started), MEMBERS))
+
+    assert f"target    {said}\n" in re.sub(" +\n", "\n", call("show", "mydog").stdout)
 
 
 def test_an_encoding_without_the_letters_gets_escapes() -> None:
