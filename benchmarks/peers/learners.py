@@ -4,14 +4,15 @@ Each peer is its published recipe at its plainest, written anew on the adapter's
 text encoder with rows of one's own, the noising, the prediction, peft's LoRA. All have the base's
 own batch and rank, so that they differ in what is learned and from which prompt.
 
-- Textual Inversion (Gal et al., 2022): the rows of one new word, under templates.
+- Textual Inversion (Gal et al., 2022): the rows of one new word, under templates. It begins as the
+  class noun, or as the look that prism's captioner has read.
 - DreamBooth (Ruiz et al., 2023) with LoRA, as in diffusers' example, without prior preservation: a
   LoRA, under "a photo of a sks cat", or "a photo of sks".
 - Pivotal tuning (Roich et al., 2021; for LoRA as in cloneofsimo/lora): the word first, then a LoRA
   while the word is fixed.
 - prism at gamma = 0: Algorithm 2 as the paper has it, where nothing holds the LoRA. The next ones
   leave out, or have, one thing more, and are compared with it:
-- prism without residuals: its random start and its bare prompt, and no more than the target in it.
+- prism without residuals: its start and its bare prompt, and no more than the target in it.
 - prism without captions: every residual starts from "a photo". With whole ones: they name the
   concept too, as the paper's do. In neither, and not with a random start, is it told what look the
   photos share.
@@ -113,7 +114,7 @@ class Learner:
 def textual_inversion(
     backbone: Backbone, lesson: Lesson, recipe: Recipe, updates: Updates, seed: int
 ) -> Learned:
-    """The rows of a word; they begin as the class noun, where all photos share one."""
+    """The rows of a word; they begin as the class noun, or as the look that all photos share."""
     rows = _learn_word(backbone, lesson, recipe, updates.words, generator(seed))
     return Learned(word=WORD, rows=rows, steps=updates.words)
 
@@ -243,11 +244,11 @@ def _learn_word(
     templates: Sequence[str] | None = None,
 ) -> Rows:
     """Textual Inversion: only the new rows move."""
-    options = recipe.tokens
+    options, start = recipe.tokens, lesson.noun or lesson.look
     rows = {
         encoder: nn.Parameter(
-            backbone.word_rows(lesson.noun)[encoder].float().mean(0, keepdim=True).clone()
-            if lesson.noun
+            backbone.word_rows(start)[encoder].float().mean(0, keepdim=True).clone()
+            if start
             else random_rows(vocabulary, 1, rng)
         )
         for encoder, vocabulary in backbone.vocabulary().items()

@@ -112,7 +112,9 @@ def test_captions_are_what_residuals_start_from(mini: UNetBackbone) -> None:
         ("prism, random start", False),
         ("prism, no captions", False),
         ("prism, whole captions", False),
-        ("prism, no residuals", False),
+        ("prism, no residuals", True),
+        ("pivotal tuning", True),
+        ("Textual Inversion", True),
     ],
 )
 def test_a_look_is_what_the_target_starts_as(mini: UNetBackbone, name: str, told: bool) -> None:
