@@ -1,14 +1,16 @@
-"""How true the practice base's captions are in hands that its scorer never saw.
+"""How true the practice base's captions, and the looks it reads, are in hands it never saw.
 
     python -m benchmarks.caption_thresholds --artwork artwork/icons.npz
 
-Printed is what `prism_cli.captioners.world` takes its thresholds from. What captions do to a
-concept is in the truth table: `prism` beside `prism, no captions`.
+Printed is what `prism_cli.captioners.world` takes its thresholds from, and how often five photos
+that share a look, a thing or nothing have a look read in them. What captions do to a concept is in
+the truth table: `prism` beside `prism, no captions`.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,13 +23,15 @@ from numpy.random import Generator
 
 from mini.artwork import HELD_OUT
 from mini.scorer import labels
-from mini.world import Picture, World
+from mini.vocabulary import COLOURS, PATTERNS
+from mini.world import Picture, World, joined
 from prism_cli.backbones import catalog
-from prism_cli.captioners.world import PAIRED, THRESHOLDS, UNSAID, sure
+from prism_cli.captioners.world import PAIRED, THRESHOLDS, UNSAID, look, sure
 from prism_cli.encoders.scorer import Scorer, half
 from prism_cli.services.caption import SCORER
 
 PICTURES = 2000
+CONCEPTS, PHOTOS = 100, 5
 
 
 def report(world: World, scorer: Scorer) -> None:
@@ -43,6 +47,37 @@ def report(world: World, scorer: Scorer) -> None:
     for what, pictures in (("one thing", one), ("a pair", two)):
         taken = fmean(len(seen.things) == 2 for seen in sure(scorer, pictures))
         print(f"{what}: {taken:.1%} are taken for a pair")
+    for shared in ("a look", "a thing", "nothing"):
+        read = Counter(look_read(world, scorer, rng, shared) for _ in range(CONCEPTS))
+        shares = ", ".join(f"{how} {n / CONCEPTS:.0%}" for how, n in read.most_common())
+        print(f"{PHOTOS} photos that share {shared}: a look is read {shares}")
+
+
+def look_read(world: World, scorer: Scorer, rng: Generator, shared: str) -> str:
+    """How the look of some photos is read: "rightly", "in part", "wrongly" or "never".
+
+    A thing's own colour is its look; where nothing is shared, any is wrong.
+    """
+    photos = list[Picture]()
+    while len(photos) < PHOTOS:
+        picture = world.sample(rng, HELD_OUT)
+        if picture.thing is not None:
+            photos.append(picture)
+    things = [photo.thing for photo in photos if photo.thing]
+    if shared == "a look":
+        pattern = str(rng.choice(["", *PATTERNS])) or None
+        colour = str(rng.choice(list(COLOURS)))
+        things = [replace(thing, colour=colour, pattern=pattern) for thing in things]
+    elif shared == "a thing":
+        things = things[:1] * PHOTOS
+    photos = [replace(photo, thing=thing) for photo, thing in zip(photos, things, strict=True)]
+    read = look(sure(scorer, np.stack([world.draw(photo, rng) for photo in photos])))
+    truth = "" if shared == "nothing" else joined(things[0].colour, things[0].pattern)
+    if not read:
+        return "never"
+    if read == truth:
+        return "rightly"
+    return "in part" if {*read.split()} <= {*truth.split()} else "wrongly"
 
 
 def described(world: World, rng: Generator, *, paired: bool) -> list[Picture]:

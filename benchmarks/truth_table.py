@@ -201,7 +201,7 @@ class Bench:
             },
             nouns=[picture.thing.noun for picture in concept.references if picture.thing],
             noun=concept.noun,
-            look=look(seen),
+            look=look(seen) if concept.kind != "style" else "",
             template=in_style_on("mini") if concept.kind == "style" else TEMPLATE,
         )
 

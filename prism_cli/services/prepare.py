@@ -59,7 +59,7 @@ class Prepared:
     settings: Resolved
     intake: Intake
     captions: tuple[Caption, ...]
-    shared: str  # see `caption.Captioned`
+    shared: str  # see `caption.Captioned`; "" for a style or an action
     runtime: Runtime
 
     @property
@@ -167,10 +167,9 @@ def prepare(
         ask=not rehearsal,
     )
     captions = all_captions(captioned)
-    if captioned.shared and not request.class_word:
-        on_event(
-            Note(f"the target starts as {captioned.shared!r}, which the photos share (--class)")
-        )
+    shared = captioned.shared if request.kind == "subject" else ""  # a style is no colour
+    if shared and not request.class_word:
+        on_event(Note(f"the target starts as {shared!r}, which the photos share (--class)"))
     bare = sum(caption is PLAIN for caption in captions) - captioned.unasked
     if bare and settings.recipe.captions.source != "none":
         on_event(
@@ -187,6 +186,6 @@ def prepare(
         settings=settings,
         intake=intake,
         captions=captions,
-        shared=captioned.shared,
+        shared=shared,
         runtime=runtime,
     )

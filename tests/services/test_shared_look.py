@@ -47,9 +47,13 @@ def captioned(folder: Path) -> Captioned:
     return caption_photos(photos, folder, CaptionOptions(source="auto"), entry)
 
 
-def prepared(folder: Path, class_word: str | None = None) -> tuple[Prepared, list[Event]]:
+def prepared(
+    folder: Path, class_word: str | None = None, kind: str = "subject"
+) -> tuple[Prepared, list[Event]]:
     events: list[Event] = []
-    request = TrainRequest(folder=folder, base="mini", name="gilded", class_word=class_word)
+    request = TrainRequest(
+        folder=folder, base="mini", name="gilded", class_word=class_word, kind=kind
+    )
     return prepare(request, events.append), events
 
 
@@ -76,6 +80,10 @@ def test_who_trains_is_told(golden: Path) -> None:
 
     told, events = prepared(golden, "brass")
     assert told.start == "brass" and told.fingerprint != read.fingerprint
+    assert not any("starts as" in event.text for event in events if isinstance(event, Note))
+
+    style, events = prepared(golden, kind="style")
+    assert style.start is None
     assert not any("starts as" in event.text for event in events if isinstance(event, Note))
 
 
