@@ -14,8 +14,7 @@ own batch and rank, so that they differ in what is learned and from which prompt
   leave out, or have, one thing more, and are compared with it:
 - prism without residuals: its start and its bare prompt, and no more than the target in it.
 - prism without captions: every residual starts from "a photo". With whole ones: they name the
-  concept too, as the paper's do. In neither, and not with a random start, is it told what look the
-  photos share.
+  concept too, as the paper's do. With a random start: it is not told what look the photos share.
 
 Words are left at their running average where the recipe has one, in every learner. All but prism
 itself have the LoRA of `budget.unheld`.
@@ -39,7 +38,7 @@ from prism_cli.method.conditions import TEMPLATE
 from prism_cli.method.finetuning import Finetuning, encode_conditions, finetune
 from prism_cli.method.losses import reconstruction_loss
 from prism_cli.method.token_optimization import TokenTraining, optimize_tokens
-from prism_cli.method.tokens import ConceptTokens, init_tokens, random_rows
+from prism_cli.method.tokens import ConceptTokens, init_tokens, pool_rows, random_rows
 from prism_cli.runtime import generator
 from prism_cli.settings import Recipe
 
@@ -207,14 +206,14 @@ UNHELD = "prism, gamma = 0"
 LEARNERS: Mapping[str, Learner] = {
     "prism": Learner(prism, PRISM),
     UNHELD: Learner(prism, PAPER),
-    "prism, no captions": Learner(partial(prism, captions=BARE, told=False), PAPER, UNHELD),
+    "prism, no captions": Learner(partial(prism, captions=BARE), PAPER, UNHELD),
     "prism, beta = 0": Learner(partial(prism, beta=0.0), Stages("tokens, beta = 0", LORA), UNHELD),
     "prism, no residuals": Learner(without_residuals, Stages("word", LORA), UNHELD),
     "pivotal tuning": Learner(pivotal_tuning, Stages("word", LORA)),
     "Textual Inversion": Learner(textual_inversion, Stages("word", None)),
     "DreamBooth-LoRA": Learner(dreambooth, Stages(None, LORA)),
     "DreamBooth-LoRA, no noun": Learner(partial(dreambooth, with_noun=False), Stages(None, LORA)),
-    "prism, whole captions": Learner(partial(prism, captions=NAMED, told=False), PAPER, UNHELD),
+    "prism, whole captions": Learner(partial(prism, captions=NAMED), PAPER, UNHELD),
     "prism, random start": Learner(partial(prism, told=False), PRISM),
 }
 # The paper's way, not prism's: only where they are asked for.
@@ -247,7 +246,7 @@ def _learn_word(
     options, start = recipe.tokens, lesson.noun or lesson.look
     rows = {
         encoder: nn.Parameter(
-            backbone.word_rows(start)[encoder].float().mean(0, keepdim=True).clone()
+            pool_rows(backbone.word_rows(start)[encoder], 1)
             if start
             else random_rows(vocabulary, 1, rng)
         )

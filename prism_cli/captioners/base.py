@@ -36,7 +36,7 @@ class Captioner(Protocol):
     """Describes pictures.
 
     source: its name and model, which with `prompt` decides what it answers. shared: the look that
-    all of the pictures have and no caption says, once it has connected; "" where it knows of none.
+    the pictures share and that is said of no thing in them, once it has connected; "" for none.
     """
 
     @property

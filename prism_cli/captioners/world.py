@@ -126,14 +126,14 @@ def unshared(found: Sequence[Seen]) -> list[Seen]:
 
 
 def look(found: Sequence[Seen]) -> str:
-    """The colour and the pattern that `unshared` leaves out: "purple tartan"; "" if a noun is.
+    """The colour and the pattern that pictures of different things share: "purple tartan", or "".
 
-    Where two are left out equally often, neither is meant.
+    They are what `unshared` leaves out of those; of two that it leaves out equally often neither is
+    meant.
     """
-    common = _common(found)
-    if any(name == "noun" for name, _ in common):
+    if not _differ(_items(found)):
         return ""
-    words = []
+    common, words = _common(found), list[str]()
     for name in ("colour", "pattern"):
         counts = Counter({word: n for (what, word), n in common.items() if what == name})
         commonest = multimode(counts.elements())
@@ -141,9 +141,14 @@ def look(found: Sequence[Seen]) -> str:
     return " ".join(words)
 
 
+def _items(found: Sequence[Seen]) -> list[set[tuple[str, str]]]:
+    """What is said of each picture's things, (attribute, word)."""
+    return [{item for thing in seen.things for item in thing.items()} for seen in found]
+
+
 def _common(found: Sequence[Seen]) -> dict[tuple[str, str], int]:
     """What of their things the pictures share, (attribute, word), and how many of them have it."""
-    in_each = [{item for thing in seen.things for item in thing.items()} for seen in found]
+    in_each = _items(found)
     least = dict.fromkeys(LOOKS, max(2, len(found) / 2))
     if _differ(in_each):
         least |= {"colour": 2, "pattern": 2}

@@ -142,7 +142,7 @@ def content(entry: Entry) -> dict[str, Any]:
 
 def _target(manifest: Manifest) -> str:
     rows = f"{manifest.token_length} vector" + ("s" if manifest.token_length > 1 else "")
-    start = manifest.options.get("start")
+    start = manifest.options.get("start", manifest.options.get("class"))
     return f"{rows}, started as {start.value!r}" if start and start.value else rows
 
 

@@ -49,8 +49,8 @@ class Problem:
 class Captioned:
     """captions: one a photo, `PLAIN` where there is none. problems: of which that is a failure.
 
-    unasked: how many photos a model would be asked about, and was not. shared: the look that all
-    photos have, where the base itself has read every one of them and says it of none.
+    unasked: how many photos a model would be asked about, and was not. shared: the look that
+    the photos share and no caption has, where the base itself has read every one of them.
     """
 
     captions: tuple[Caption, ...]

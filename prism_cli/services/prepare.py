@@ -65,7 +65,8 @@ class Prepared:
     @property
     def start(self) -> str | None:
         """The word that the target starts as; None for a draw from the vocabulary."""
-        return self.request.class_word or self.shared or None
+        given = self.request.class_word
+        return (self.shared if given is None else given) or None
 
     @property
     def template(self) -> str:
@@ -168,8 +169,8 @@ def prepare(
     )
     captions = all_captions(captioned)
     shared = captioned.shared if request.kind == "subject" else ""  # a style is no colour
-    if shared and not request.class_word:
-        on_event(Note(f"the target starts as {shared!r}, which the photos share (--class)"))
+    if shared and request.class_word is None:
+        on_event(Note(f"the target starts as {shared!r}, which the photos share"))
     bare = sum(caption is PLAIN for caption in captions) - captioned.unasked
     if bare and settings.recipe.captions.source != "none":
         on_event(

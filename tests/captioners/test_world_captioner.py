@@ -189,7 +189,7 @@ def test_different_things_share_a_look() -> None:
         (["purple tartan dog", "purple tartan cat", "tartan owl"], "purple tartan"),
         (["silver dog", "silver cat", "large owl", "", ""], "silver"),  # two of different things
         (["silver dog", "silver dog", "owl", "", ""], ""),  # two of one thing
-        (["silver", "silver", "silver dog", "", ""], "silver"),  # more than half of anything
+        (["silver", "silver", "silver dog", "", ""], ""),  # who knows of what
         (["silver dog", "silver dog", "silver dog"], ""),  # a silver dog is no look
         (["silver dog", "silver cat", "gray owl", "gray drum"], ""),  # which of both?
         (["large dog", "large cat", "owl"], ""),
@@ -198,7 +198,7 @@ def test_different_things_share_a_look() -> None:
     ],
 )
 def test_a_look_that_photos_share(things: list[str], shared: str) -> None:
-    """Its words are those that no caption says, where a noun is none of them."""
+    """Its words are those that are said of none of them, where they show different things."""
     kinds = {"silver": "colour", "gray": "colour", "purple": "colour"}
     kinds |= {"tartan": "pattern", "large": "size"}
 

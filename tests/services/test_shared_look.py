@@ -76,11 +76,13 @@ def test_who_trains_is_told(golden: Path) -> None:
     read, events = prepared(golden)
     said = [event.text for event in events if isinstance(event, Note)]
     assert read.start == "golden"
-    assert "the target starts as 'golden', which the photos share (--class)" in said
+    assert "the target starts as 'golden', which the photos share" in said
 
     told, events = prepared(golden, "brass")
     assert told.start == "brass" and told.fingerprint != read.fingerprint
     assert not any("starts as" in event.text for event in events if isinstance(event, Note))
+
+    assert prepared(golden, "")[0].start is None  # at random
 
     style, events = prepared(golden, kind="style")
     assert style.start is None
