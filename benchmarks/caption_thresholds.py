@@ -56,7 +56,7 @@ def report(world: World, scorer: Scorer) -> None:
 def look_read(world: World, scorer: Scorer, rng: Generator, shared: str) -> str:
     """How the look of some photos is read: "rightly", "in part", "wrongly" or "never".
 
-    A thing's own colour is its look; where nothing is shared, any is wrong.
+    Of a thing its own colour is right; where nothing is shared, any is wrong.
     """
     photos = list[Picture]()
     while len(photos) < PHOTOS:
