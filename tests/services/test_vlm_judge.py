@@ -267,6 +267,8 @@ class TestAnswers:
 
     def test_stopped_it_goes_on(self, gemini: FakeGemini) -> None:
         """What was answered before Ctrl-C is not asked again."""
+        usual = gemini.otherwise  # slow: all nine could else be asked before the stop is noticed
+        gemini.otherwise = lambda asked: replace(usual(asked), seconds=0.3)
 
         def stop(event: Event) -> None:
             if isinstance(event, StageMoved) and event.step == 3:
