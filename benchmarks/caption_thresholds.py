@@ -37,7 +37,7 @@ CONCEPTS, PHOTOS = 100, 5
 def report(world: World, scorer: Scorer) -> None:
     """Print it for pictures of one thing and of pairs."""
     rng = np.random.default_rng(5)
-    single, pairs = (described(world, rng, paired=paired) for paired in (False, True))
+    single, pairs = (described(world, rng, PICTURES, paired=paired) for paired in (False, True))
     one, two = (np.stack([world.draw(each, rng) for each in some]) for some in (single, pairs))
     left = [replace(each, beside=None) for each in pairs]
     right = [replace(each, thing=each.beside, beside=None) for each in pairs]
@@ -47,6 +47,7 @@ def report(world: World, scorer: Scorer) -> None:
     for what, pictures in (("one thing", one), ("a pair", two)):
         taken = fmean(len(seen.things) == 2 for seen in sure(scorer, pictures))
         print(f"{what}: {taken:.1%} are taken for a pair")
+    rng = np.random.default_rng(5)  # whatever is drawn before
     for shared in ("a look", "a thing", "nothing"):
         read = Counter(look_read(world, scorer, rng, shared) for _ in range(CONCEPTS))
         shares = ", ".join(f"{how} {n / CONCEPTS:.0%}" for how, n in read.most_common())
@@ -58,11 +59,7 @@ def look_read(world: World, scorer: Scorer, rng: Generator, shared: str) -> str:
 
     Of a thing its own colour is right; where nothing is shared, any is wrong.
     """
-    photos = list[Picture]()
-    while len(photos) < PHOTOS:
-        picture = world.sample(rng, HELD_OUT)
-        if picture.thing is not None:
-            photos.append(picture)
+    photos = described(world, rng, PHOTOS)
     things = [photo.thing for photo in photos if photo.thing]
     if shared == "a look":
         pattern = str(rng.choice(["", *PATTERNS])) or None
@@ -80,12 +77,14 @@ def look_read(world: World, scorer: Scorer, rng: Generator, shared: str) -> str:
     return "in part" if {*read.split()} <= {*truth.split()} else "wrongly"
 
 
-def described(world: World, rng: Generator, *, paired: bool) -> list[Picture]:
-    """PICTURES of things in the hands never seen."""
+def described(
+    world: World, rng: Generator, count: int, *, paired: bool | None = None
+) -> list[Picture]:
+    """Pictures of things in the hands never seen. paired: whether of two; None for either."""
     found = list[Picture]()
-    while len(found) < PICTURES:
+    while len(found) < count:
         picture = world.sample(rng, HELD_OUT)
-        if picture.thing is not None and (picture.beside is not None) == paired:
+        if picture.thing is not None and paired in (None, picture.beside is not None):
             found.append(picture)
     return found
 
