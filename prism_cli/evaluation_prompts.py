@@ -6,6 +6,7 @@ the jungle" and so on. Here * is the concept, and no class noun stands behind it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,7 +135,7 @@ _BEINGS = (
 def worded(template: str, word: str, place: str = CONCEPT) -> str:
     """The template with `word` in its place, and the article that goes with it."""
     if word[:1].lower() in "aeiou":
-        template = template.replace(f"a {place}", f"an {place}")
+        template = re.sub(rf"\b([Aa]) (?={re.escape(place)})", r"\1n ", template)
     return template.replace(place, word)
 
 

@@ -80,7 +80,7 @@ def eval_command(
         typer.Option(
             "--class",
             metavar="WORD",
-            help="What the base draws in its place; else the word it started as.",
+            help='What the base draws in its place, "" for no word; else that of its training.',
         ),
     ] = None,
     count: Annotated[

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from prism_cli.cli import listing, render
 
 if TYPE_CHECKING:
-    from prism_cli.services.ablate import Ablation, AblationPlan
+    from prism_cli.services.ablate import Ablation
+    from prism_cli.services.ablation_study import AblationPlan
     from prism_cli.services.evaluate import EvalPlan, EvalResult
     from prism_cli.services.evaluation_draws import Group
     from prism_cli.services.rehearsal import Fit
@@ -41,7 +42,8 @@ def evaluated(found: EvalResult) -> None:
     _judged(found)
     prompts = f"{len(evaluation.prompts)} prompt" + ("s" if len(evaluation.prompts) > 1 else "")
     drawn = f"{prompts} ({evaluation.prompt_list}) x {evaluation.count}"
-    render.hint(f"{drawn} on {evaluation.base}; the pictures: {found.sheet}")
+    render.hint(f"{drawn} on {evaluation.base}, beside {evaluation.compared}")
+    render.hint(f"the pictures: {found.sheet}")
     render.done(f"{found.name} is measured", f"prism report {found.name}")
 
 
@@ -172,7 +174,6 @@ def ablation_plan(planned: AblationPlan, fits: tuple[Fit, Fit] | None) -> None:
         render.hint("the same command without --dry-run prints the tables")
         return
     training, drawing = fits
-    about = "about" if training.timed else "at least"
     render.facts(
         {
             "cells": f"{cells}, {missing} of them to do",
@@ -180,7 +181,7 @@ def ablation_plan(planned: AblationPlan, fits: tuple[Fit, Fit] | None) -> None:
             f"and {planned.pictures} pictures ({render.duration(drawing.seconds)})",
             "results": str(planned.out),
             **render.fit_facts(training),
-            "time": f"{about} {render.duration(seconds)} for all that is to do",
+            "time": f"at least {render.duration(seconds)} for all that is to do",
         }
     )
     render.hint("nothing was trained; the same command without --dry-run does it")

@@ -45,9 +45,10 @@ def likeness_apart(pictures: Tensor, others: Tensor) -> float:
 
 
 def residual_gap(residuals: Tensor, others: Tensor, concept: Tensor) -> float:
-    """How much of the concept is in what residuals draw alone, above what is there by chance.
+    """How much of the concept is in what residuals draw alone, above what is there without them.
 
     The mean cosine of residual pictures (N, d) to the concept's own (m, d), less that of pictures
-    without any prompt, `others` (k, d). 0 where a residual holds nothing of the concept.
+    without any prompt, `others` (k, d), which the same LoRA draws. 0 where a residual holds nothing
+    of the concept.
     """
     return likeness(residuals, concept) - likeness(others, concept)

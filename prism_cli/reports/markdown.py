@@ -16,7 +16,7 @@ def render_markdown(report: Report, picture: str | None = None) -> str:
     """The text of `report`: the same one for the same report. picture: a file beside it."""
     blocks = [
         f"# {_plain(report.name)}",
-        f"A {_plain(report.kind)} {'composed' if report.composed else 'learned'} by prism "
+        f"{'Composed' if report.composed else f'Learned as {_plain(report.kind)}'} by prism "
         f"{_plain(report.prism_version)} on "
         f"{_plain(report.base)} (revision {_plain(report.revision)}), {_plain(report.created)}.",
         *([f"![What {_plain(report.name)} draws]({_address(picture)})"] if picture else []),
@@ -54,8 +54,9 @@ def _scores(report: Report) -> list[str]:
     instead = f", which drew “{_plain(found.word)}” in the concept's place" if found.word else ""
     blocks = [
         f"{len(found.prompts)} prompts ({_plain(found.prompt_list)}), {found.count} pictures of "
-        f"each, seed {found.seed}, {found.steps} steps at guidance {found.guidance:g}. A number "
-        f"means something only beside that of the base alone{instead}.",
+        f"each, seed {found.seed}, {found.steps} steps at guidance {found.guidance:g}; measured "
+        f"{_plain(found.created)} beside {found.compared}. A number means something only beside "
+        f"that of the base alone{instead}.",
         _table(
             ("score", "by", "concept", "base alone", "held-out photos", "what it is"),
             [

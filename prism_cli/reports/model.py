@@ -106,6 +106,12 @@ class Evaluation:
     satisfaction: Satisfaction | None = None
     leakage: tuple[tuple[float, ...], ...] | None = None
 
+    @property
+    def compared(self) -> str:
+        """What pictures were compared with, in words."""
+        photos = f"{self.references} photo{'' if self.references == 1 else 's'}"
+        return f"{photos} that were trained on, {self.held_out} held out"
+
     def named(self, name: str) -> Evaluation:
         """As it is shown: the concept's name, which may change, for the * of every prompt."""
 

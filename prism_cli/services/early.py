@@ -79,6 +79,20 @@ def check_one_list(*, live: bool, own: bool) -> None:
         )
 
 
+def check_varied(folders: Iterable[Path], lengths: Iterable[int], betas: Iterable[float]) -> None:
+    """OptionRefused for an ablation of nothing, of values out of range, of folders of one name."""
+    names = [folder.resolve().name for folder in folders]
+    if len(set(names)) < len(names):
+        raise OptionRefused(
+            "two of the folders have the same name", hint="rename one: results go by that name"
+        )
+    values = [*(("tokens.length", n) for n in lengths), *(("tokens.beta", b) for b in betas)]
+    if not values:
+        raise OptionRefused("there is nothing to vary", hint="give --lengths or --betas")
+    for name, value in values:
+        checked(name, value)
+
+
 def check_files_free(files: Iterable[Path], *, force: bool) -> None:
     """NameTaken for the first of them that is there already, unless `force`."""
     for path in files:

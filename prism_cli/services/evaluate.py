@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from prism_cli import evaluation_prompts, paths
+from prism_cli import __version__, evaluation_prompts, paths
 from prism_cli.backbones.base import SamplingPlan
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.errors import OptionRefused, storage
@@ -27,7 +27,7 @@ from prism_cli.services.evaluation_sheet import sheet_of
 from prism_cli.services.evaluation_store import EvaluationStore, damaged, matrix_of
 from prism_cli.services.events import Note, OnEvent, ignore
 from prism_cli.services.introductions import introduce
-from prism_cli.services.judges import judges_for
+from prism_cli.services.judges import check_judges, judges_for
 from prism_cli.services.references import ReferencePhotos, match_photos
 from prism_cli.services.residual_leakage import measure_leakage, residual_conditions
 from prism_cli.services.scene import read_scene
@@ -45,7 +45,7 @@ class EvalRequest:
 
     photos: a folder with the references, and perhaps more of the same. live: the list of prompts
     for live subjects. class_word: what the base draws where the concept would stand; None for the
-    word that the concept was started from, if any. judge: who else is asked about the pictures, one
+    --class of its training, "" for no word. judge: who else is asked about the pictures, one
     of `vlm_judge.JUDGES`. judge_model: the id of its model.
     """
 
@@ -135,6 +135,7 @@ class EvalPlan:
     def identity(self) -> dict[str, object]:
         """What decides the pictures: two plans that have it in common share them."""
         return {
+            "prism": __version__,
             "prompts": [[p.template, p.plain(self.word)] for p in self.prompts.prompts],
             "count": self.request.count,
             "seed": self.request.seed,
@@ -175,25 +176,24 @@ def evaluate(
     store, folder = plan.store, plan.folder
     if plan.judge and not plan.is_drawn:
         check_key(plan.judge)  # before hours are spent on drawing
-    judges = judges_for(plan.entry, plan.runtime.device)  # likewise
+    check_judges(plan.entry)  # likewise; they come when the base has gone, which wants their room
     with store.held(folder):
         _draw(plan, on_event)
+        judges = judges_for(plan.entry, plan.runtime.device)
         evaluation = replace(
             measure(plan, folder, judges, now or datetime.now(UTC)), leakage=_read_leakage(folder)
         )
-        store.replace(evaluation, folder)
-        sheet = store.picture(SHEET)
-        write_whole(sheet, sheet_of(evaluation.named(request.name), store))
+        _keep(plan, evaluation)
         if plan.judge:
             evaluation = replace(
                 evaluation, satisfaction=_judge(plan.judge, plan, evaluation, store, on_event)
             )
-            store.keep(evaluation)
+            _keep(plan, evaluation)  # its pictures too: meanwhile another's may have come there
     return EvalResult(
         name=request.name,
         evaluation=evaluation.named(request.name),
         folder=store.folder,
-        sheet=sheet,
+        sheet=store.picture(SHEET),
     )
 
 
@@ -215,8 +215,9 @@ def prepare_evaluation(request: EvalRequest, on_event: OnEvent = ignore) -> Eval
                 "warning",
             )
         )
-    started = archive.manifest.options.get("class")
-    word = request.class_word or (str(started.value) if started and started.value else None)
+    word = request.class_word
+    if word is None and (told := archive.manifest.options.get("class")) and told.value:
+        word = str(told.value)
     prompts = chosen_list(request.prompts, entry, live=request.live, kind=archive.manifest.kind)
     tokens = unpack_tokens(archive)
     return EvalPlan(
@@ -226,7 +227,7 @@ def prepare_evaluation(request: EvalRequest, on_event: OnEvent = ignore) -> Eval
         runtime=runtime,
         tokens=tokens,
         prompts=prompts,
-        word=word,
+        word=word or None,
         groups=groups_of(
             tokens,
             [p.template for p in prompts.prompts],
@@ -284,6 +285,14 @@ def _draw(plan: EvalPlan, on_event: OnEvent) -> None:
     job = Job(folder=plan.folder, plan=plan.sampling, seed=plan.request.seed, batch=batch)
     lora, groups = unpack_lora(plan.archive), plan.groups
     draw_groups(backbone, plan.tokens, lora, groups.alone, groups.learned, job, on_event)
+
+
+def _keep(plan: EvalPlan, evaluation: Evaluation) -> None:
+    """Put the numbers and the sheet in the place of those before."""
+    store = plan.store
+    store.replace(evaluation, plan.folder)
+    sheet = sheet_of(evaluation.named(plan.request.name), store)
+    write_whole(store.picture(SHEET), sheet)
 
 
 def _read_leakage(folder: Path) -> tuple[tuple[float, ...], ...] | None:

@@ -48,8 +48,8 @@ class Groups:
     """All that an evaluation draws: by the base alone, and with the concept."""
 
     base: Group
-    empty: Group
     concept: Group
+    empty: Group
     target: Group
     residuals: Group
     both: Group
@@ -57,12 +57,12 @@ class Groups:
     @property
     def alone(self) -> tuple[Group, ...]:
         """Without the concept, hence before its LoRA is attached."""
-        return (self.base, self.empty)
+        return (self.base,)
 
     @property
     def learned(self) -> tuple[Group, ...]:
-        """With the concept."""
-        return (self.concept, self.target, self.residuals, self.both)
+        """With the concept; no prompt too, as its LoRA may draw it unasked."""
+        return (self.concept, self.empty, self.target, self.residuals, self.both)
 
     @property
     def total(self) -> int:
@@ -77,8 +77,8 @@ def groups_of(
     photos = range(len(tokens.residuals))
     return Groups(
         base=Group("base", tuple((text,) for text in plain), count),
-        empty=Group("empty", (NULL,), count),
         concept=Group("concept", tuple(with_concept(t, tokens.concept) for t in templates), count),
+        empty=Group("empty", (NULL,), count),
         target=Group("target", ((target_slot(tokens.concept),),), count),
         residuals=Group("residual", tuple(residual_only(tokens.concept, i) for i in photos), 1),
         both=Group("both", tuple(tokens.together(i) for i in photos), 1),

@@ -37,6 +37,13 @@ class Judges:
         return self.setting not in self.likeness.values()
 
 
+def check_judges(entry: BaseEntry) -> None:
+    """EncoderNotDownloaded where what `judges_for` loads is not here."""
+    if not entry.practice:
+        for source in (CLIP, DINO):
+            encoder_folder(source)
+
+
 def judges_for(entry: BaseEntry, device: torch.device) -> Judges:
     """The encoders for pictures of `entry`, loaded.
 
@@ -44,26 +51,35 @@ def judges_for(entry: BaseEntry, device: torch.device) -> Judges:
     EncoderNotDownloaded.
     """
     if entry.practice:
-        with _loading(entry.folder / "scorer") as folder:
+        with _loading(entry.folder / "scorer", "install prism again") as folder:
             whole, design, setting = DrawnEncoder.load(folder)
         return Judges(alignment=("image-text", whole), likeness={"design": design}, setting=setting)
-    with _loading(encoder_folder(CLIP)) as folder:
+    pull_again = "delete that folder and run the same command again"
+    with _loading(encoder_folder(CLIP), pull_again) as folder:
         clip = ClipEncoder.load(CLIP.name, folder, device)
-    with _loading(encoder_folder(DINO)) as folder:
+    with _loading(encoder_folder(DINO), pull_again) as folder:
         dino = DinoEncoder.load(DINO.name, folder, device)
     return Judges(alignment=("CLIP-T", clip), likeness={"CLIP-I": clip, "DINO": dino}, setting=dino)
 
 
 @contextmanager
-def _loading(folder: Path) -> Iterator[Path]:
-    """While open, transformers is quiet, and whatever it raises becomes EncoderRefused."""
+def _loading(folder: Path, mend: str) -> Iterator[Path]:
+    """While open, transformers is quiet, and whatever it raises becomes EncoderRefused.
+
+    mend: what helps where the files are damaged.
+    """
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     try:
         yield folder
+    except torch.OutOfMemoryError as error:
+        raise EncoderRefused(
+            f"the GPU has no room for the encoder in {folder}",
+            hint="end what else uses the GPU and run the same command again",
+        ) from error
     except Exception as error:  # it raises whatever it met
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise EncoderRefused(
             f"cannot load an encoder from {folder}: {reason}",
-            hint="delete that folder and run the same command again",
+            hint=mend,
         ) from error

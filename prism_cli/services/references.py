@@ -23,7 +23,7 @@ class ReferencePhotos:
     """Square pictures at the base's size.
 
     references: those that were trained on, by their place in the manifest. held_out: the others,
-    but for copies of those.
+    but for copies of those; none where one that was trained on is not there.
     """
 
     references: Mapping[int, Image.Image] = field(default_factory=dict)
@@ -46,10 +46,11 @@ def match_photos(
     """The photos in `folder`, told into those that the concept was learned from and others.
 
     folder: None for where they were; nothing is found where that is gone. size: of what is given,
-    px. least: as in `read_picture`. Only the very same files
-    count as learned from. One that intake would call nearly the same picture as one of those is
-    left out: it would pass a copied photo off as one that was not seen. Raises FileMissing, or
-    PhotosRefused where none of those in a folder that was given was.
+    px. least: as in `read_picture`. Only the very same files count as learned from. One that intake
+    would call nearly the same picture as one of those is left out: it would pass a copied photo off
+    as one that was not seen. So might any of them where one that was learned from is missing, as a
+    program may have written it anew. Raises FileMissing, or PhotosRefused where none of those in a
+    folder that was given was.
     """
     where = remembered_folder(manifest) if folder is None else folder
     if where is None:
@@ -76,13 +77,22 @@ def match_photos(
         )
     if not references:
         return ReferencePhotos()
-    held_out = tuple(_unlike(others, learned, on_event))
+    missing = len(manifest.photos) - len(references)
+    held_out = () if missing else tuple(_unlike(others, learned, on_event))
     on_event(
         Note(
             f"photos: {len(references)} of {len(manifest.photos)} that were trained on, "
             f"{len(held_out)} held out"
         )
     )
+    if missing and others:
+        on_event(
+            Note(
+                f"{missing} of those that were trained on {'is' if missing == 1 else 'are'} not"
+                " there as it was, and any other may be such a one, changed: none is held out",
+                "warning",
+            )
+        )
     return ReferencePhotos(dict(sorted(references.items())), held_out)
 
 

@@ -175,8 +175,9 @@ def _drawn_by(
 def _facts(manifest: Manifest) -> dict[str, str]:
     lora = manifest.lora
     vectors = "vector" if manifest.token_length == 1 else "vectors"
+    count = len(manifest.photos)
     learned = {
-        "learned from": f"{len(manifest.photos)} photos",
+        "learned from": f"{count} photo{'' if count == 1 else 's'}",
         "target": f"{manifest.token_length} {vectors}",
     }
     composed = {"composed of": ", ".join(parent.name for parent in manifest.parents)}

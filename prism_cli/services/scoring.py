@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from PIL import Image
 from torch import Tensor
 
-from prism_cli.encoders.base import ImageEncoder
+from prism_cli.encoders.base import ImageEncoder, parts
 from prism_cli.errors import storage
 from prism_cli.method import evaluation as measured
 from prism_cli.reports.model import Evaluation, PromptResult, Score
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
 
 def measure(plan: EvalPlan, folder: Path, judges: Judges, now: datetime) -> Evaluation:
     """The scores of pictures that are drawn."""
-    groups, photos = plan.groups, plan.photos
+    groups, photos, gallery = plan.groups, plan.photos, Gallery(folder)
     texts = [prompt.text(plan.word) for prompt in plan.prompts.prompts]
     name, reader = judges.alignment
     read = reader.read(texts)
     aligned, base_aligned = (
-        measured.alignment(seen_by(reader, group, folder), read)
+        measured.alignment(gallery.seen_by(reader, group), read)
         for group in (groups.concept, groups.base)
     )
     scores = [
@@ -44,8 +45,8 @@ def measure(plan: EvalPlan, folder: Path, judges: Judges, now: datetime) -> Eval
         )
     ]
     for name, encoder in judges.likeness.items():
-        scores += _likeness(name, encoder, plan, folder)
-    scores += _leakage(judges, plan, folder)
+        scores += _likeness(name, encoder, plan, gallery)
+    scores += _leakage(judges, plan, gallery)
     prefix = folder.name
     return Evaluation(
         created=f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
@@ -78,14 +79,14 @@ def measure(plan: EvalPlan, folder: Path, judges: Judges, now: datetime) -> Eval
     )
 
 
-def _likeness(name: str, encoder: ImageEncoder, plan: EvalPlan, folder: Path) -> list[Score]:
+def _likeness(name: str, encoder: ImageEncoder, plan: EvalPlan, gallery: Gallery) -> list[Score]:
     """Likeness to the references and to the photos held out, which tells copying from learning."""
     references = list(plan.photos.references.values())
     if not references:
         return []
     seen = encoder.see(references)
     drawn, alone = (
-        seen_by(encoder, group, folder) for group in (plan.groups.concept, plan.groups.base)
+        gallery.seen_by(encoder, group) for group in (plan.groups.concept, plan.groups.base)
     )
     held_out = encoder.see(plan.photos.held_out) if plan.photos.held_out else None
     trained_on = Score(
@@ -111,11 +112,11 @@ def _likeness(name: str, encoder: ImageEncoder, plan: EvalPlan, folder: Path) ->
     return [trained_on, unseen]
 
 
-def _leakage(judges: Judges, plan: EvalPlan, folder: Path) -> list[Score]:
+def _leakage(judges: Judges, plan: EvalPlan, gallery: Gallery) -> list[Score]:
     """What of the photos' surroundings is in the concept, and of the concept in the residuals."""
     groups, setting = plan.groups, judges.setting
     references = list(plan.photos.references.values())
-    drawn, alone = (seen_by(setting, group, folder) for group in (groups.concept, groups.base))
+    drawn, alone = (gallery.seen_by(setting, group) for group in (groups.concept, groups.base))
     scores: list[Score] = []
     if references and judges.tell_setting_apart:
         seen = setting.see(references)
@@ -131,9 +132,9 @@ def _leakage(judges: Judges, plan: EvalPlan, folder: Path) -> list[Score]:
         )
     if not groups.residuals.prompts:
         return scores
-    around = seen_by(setting, groups.residuals, folder).flatten(0, 1)
+    around = gallery.seen_by(setting, groups.residuals).flatten(0, 1)
     name, eye = list(judges.likeness.items())[-1]
-    concept = seen_by(eye, groups.target, folder).flatten(0, 1)
+    concept = gallery.seen_by(eye, groups.target).flatten(0, 1)
     return [
         *scores,
         Score(
@@ -150,18 +151,29 @@ def _leakage(judges: Judges, plan: EvalPlan, folder: Path) -> list[Score]:
             meaning=f"{name} of what residuals draw to what the target draws, less that of chance",
             wanted="0",
             value=measured.residual_gap(
-                seen_by(eye, groups.residuals, folder).flatten(0, 1),
-                seen_by(eye, groups.empty, folder).flatten(0, 1),
+                gallery.seen_by(eye, groups.residuals).flatten(0, 1),
+                gallery.seen_by(eye, groups.empty).flatten(0, 1),
                 concept,
             ),
         ),
     ]
 
 
-def seen_by(encoder: ImageEncoder, group: Group, folder: Path) -> Tensor:
-    """Embeddings of a group's pictures: (P, count, d)."""
-    seen = encoder.see([opened(folder / name) for name in group.every_file])
-    return seen.view(len(group.prompts), group.count, -1)
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """The pictures in a folder as encoders see them: each group once by each of them."""
+
+    folder: Path
+    _seen: dict[tuple[str, str], Tensor] = field(default_factory=dict)
+
+    def seen_by(self, encoder: ImageEncoder, group: Group) -> Tensor:
+        """Embeddings of a group's pictures: (P, count, d)."""
+        key = (encoder.name, group.name)
+        if key not in self._seen:
+            files = group.every_file  # of hundreds, a few are open at a time
+            seen = [encoder.see([opened(self.folder / n) for n in files[k]]) for k in parts(files)]
+            self._seen[key] = torch.cat(seen).view(len(group.prompts), group.count, -1)
+        return self._seen[key]
 
 
 def opened(path: Path) -> Image.Image:

@@ -134,8 +134,8 @@ def test_in_json_and_quiet(prompts: None) -> None:
             "prompts": 1,
             "pictures": 1 + 1 + 1 + 1 + 2 + 2,
             "missing": 0,
-            "with_concept": 1 + 1 + 2 + 2,
-            "by_base": 1 + 1,
+            "with_concept": 1 + 1 + 1 + 2 + 2,
+            "by_base": 1,
             "steps": 1,
             "guidance": 1.0,
             "judge": None,
@@ -175,7 +175,7 @@ def test_an_ablation_is_planned() -> None:
     assert call("ablate", "photos", "--dry-run", "--kind", "style", "--live").status == 4
     assert call("ablate", "photos", "--dry-run", "-q").stdout == "ablation.jsonl\n"
     said = call("ablate", "photos", "--dry-run").stdout
-    assert re.search(r"^time +about [\d.]+ (s|min|h) for all", said, re.MULTILINE)
+    assert re.search(r"^time +at least [\d.]+ (s|min|h) for all", said, re.MULTILINE)
 
 
 def test_a_finished_ablation_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,14 @@ import json
 import os
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
+from torch import Tensor
 
 from mini.vocabulary import NOUNS
 from prism_cli import evaluation_prompts, paths
@@ -45,10 +47,13 @@ from prism_cli.services.encoder_files import (
     pull_encoder,
 )
 from prism_cli.services.evaluate import EvalRequest, EvalResult, evaluate, prepare_evaluation
+from prism_cli.services.evaluation_draws import Group
 from prism_cli.services.evaluation_store import EvaluationStore
 from prism_cli.services.events import Event, Note, StageBegan, StageMoved
 from prism_cli.services.inspect import InspectRequest, inspect
+from prism_cli.services.judges import judges_for
 from prism_cli.services.report import ReportRequest, gather, write_report
+from prism_cli.services.scoring import Gallery
 from prism_cli.services.train import TrainRequest, train
 from tests.cli import worlds
 from tests.hub import Hub, connected, serving
@@ -198,6 +203,62 @@ class TestOnMini:
         assert said == [
             "04.jpg: nearly the same picture as 01.png, which was trained on: not held out"
         ]
+
+    def test_a_photo_that_was_written_anew_is_not_held_out(self, evaluated: EvalResult) -> None:
+        """Its bytes are others, so that it cannot be told from one that was not learned from."""
+        with Image.open("photos/02.png") as photo:
+            whole = photo.convert("RGB").copy()
+        whole.save("photos/02.png", compress_level=1)
+        said: list[Event] = []
+
+        plan = prepare_evaluation(request(photos=Path("photos")), said.append)
+
+        assert (len(plan.photos.references), len(plan.photos.held_out)) == (1, 0)
+        warnings = [n.text for n in said if isinstance(n, Note) and n.level == "warning"]
+        assert len(warnings) == 1 and "1 of those that were trained on is not there" in warnings[0]
+
+    def test_another_prism_draws_anew(
+        self, evaluated: EvalResult, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What one version drew is not measured by the next, nor mixed with what that one draws."""
+        assert prepare_evaluation(request(photos=Path("photos"))).missing == 0
+
+        monkeypatch.setattr(service, "__version__", "99.0")
+
+        plan = prepare_evaluation(request(photos=Path("photos")))
+        assert plan.missing == plan.groups.total
+
+    def test_what_another_kept_meanwhile_is_replaced_whole(
+        self, evaluated: EvalResult, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """While a judge thinks, one with other settings ends: its sheet and pictures go too."""
+        before = (evaluated.folder / "drawn.png").read_bytes()
+        mine = request(photos=Path("photos"), judge="gemini")
+
+        def think(*_: object) -> None:
+            other = evaluate(request(seed=9))
+            assert other.sheet.read_bytes() != before
+
+        monkeypatch.setenv("GEMINI_API_KEY", "k")
+        monkeypatch.setattr(service, "_judge", think)
+        again = evaluate(mine, now=NOW)
+
+        assert again.sheet.read_bytes() == before
+        assert [p.name for p in again.folder.glob("drawn-*")] == [
+            prepare_evaluation(mine).folder.name
+        ]
+
+    def test_chance_is_through_the_same_lora(self, evaluated: EvalResult) -> None:
+        """What it draws of no prompt is no residual's doing: without it that is another picture."""
+        concepts.keep("plain")
+        plain = evaluate(request(name="plain"))
+
+        def drawn(folder: Path, name: str) -> bytes:
+            (path,) = folder.glob(f"drawn-*/{name}-00-0.png")
+            return path.read_bytes()
+
+        assert drawn(plain.folder, "base") == drawn(evaluated.folder, "base")
+        assert drawn(plain.folder, "empty") != drawn(evaluated.folder, "empty")
 
     def test_photos_are_matched_and_not_kept(self, evaluated: EvalResult) -> None:
         """By their hashes; and nothing of them is written."""
@@ -396,12 +457,69 @@ def test_the_word_that_stands_for_the_concept() -> None:
 
     assert plain() == ["an owl in the snow", "a red owl"]
     assert plain(class_word="dog") == ["a dog in the snow", "a red dog"]
+    assert plain(class_word="") == ["a thing in the snow", "a red thing"]
     keep_with_photos("mydog")
     assert plain() == ["a thing in the snow", "a red thing"]
 
 
+@pytest.mark.parametrize(
+    ("problem", "hint"),
+    [
+        (ValueError("a header is cut"), "install prism again"),
+        (torch.OutOfMemoryError("2 GiB"), "end what else uses the GPU"),
+    ],
+)
+def test_what_mends_an_encoder(
+    problem: Exception, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never the deletion of what is installed, nor of files that are whole."""
+
+    def load(folder: Path) -> None:
+        raise problem
+
+    monkeypatch.setattr(DrawnEncoder, "load", load)
+
+    with pytest.raises(EncoderRefused) as raised:
+        judges_for(catalog.resolve("mini"), torch.device("cpu"))
+    assert raised.value.hint.startswith(hint)
+
+
+def test_a_group_is_seen_once_and_a_few_at_a_time() -> None:
+    """Hundreds of pictures at a base's size would not fit."""
+    group = Group("some", (("a dog",), ("a cat",)), 20)
+    for k, name in enumerate(group.every_file):
+        Image.new("RGB", (4, 4), (k, 0, 0)).save(name)
+    shown: list[int] = []
+
+    class Eye:
+        name = "eye"
+
+        def see(self, pictures: Sequence[Image.Image]) -> Tensor:
+            shown.append(len(pictures))
+            return torch.tensor([[float(p.getpixel((0, 0))[0])] for p in pictures])
+
+    gallery = Gallery(Path())
+    first, again = (gallery.seen_by(Eye(), group) for _ in range(2))
+
+    assert shown == [32, 8]
+    assert torch.equal(first, torch.arange(40.0).view(2, 20, 1)) and again is first
+
+
 class TestPrompts:
     """The lists."""
+
+    @pytest.mark.parametrize(
+        ("template", "word", "said"),
+        [
+            ("a * in the snow", "owl", "an owl in the snow"),
+            ("A * in the snow", "owl", "An owl in the snow"),
+            ("a panda *", "eating", "a panda eating"),
+            ("a banana *", "dog", "a banana dog"),
+            ("a red *", "owl", "a red owl"),
+        ],
+    )
+    def test_the_article_goes_with_the_word(self, template: str, word: str, said: str) -> None:
+        assert evaluation_prompts.worded(template, word) == said
 
     @pytest.mark.parametrize("name", ["OBJECTS", "LIVE", "MINI"])
     def test_each_has_25(self, name: str) -> None:
@@ -507,6 +625,12 @@ class TestWithClipAndDino:
         assert encoder_folder(CLIP) == first and missing_encoders() == (DINO,)
         assert "flax_model.msgpack" not in files_in(first)
         assert not list(pinned_repositories())
+
+    def test_nothing_is_drawn_for_encoders_that_are_not_here(self, hub: Hub, learned: Path) -> None:
+        """Though they are loaded only when the base has gone."""
+        with pytest.raises(EncoderNotDownloaded):
+            evaluate(request(photos=Path("photos")))
+        assert not list(paths.evaluations_dir().rglob("*.png"))
 
     def test_a_damaged_encoder(self, hub: Hub, learned: Path) -> None:
         """What transformers cannot load is a sentence."""
