@@ -7,7 +7,7 @@
 - alignment: the share of a prompt's words that the scorer finds in its pictures, scaled so that
   what it finds in the true pictures is 1.
 - leakage: the share of pictures in which it finds a reference's background or distractor, which no
-  prompt names; `raw` has its false alarms in the row of the true pictures.
+  prompt names; the row of the true pictures has its false alarms.
 """
 
 from __future__ import annotations

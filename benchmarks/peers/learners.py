@@ -22,6 +22,7 @@ itself have the LoRA of `budget.unheld`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -307,5 +308,5 @@ def _denoise(backbone: Backbone, x: Tensor, conditions: Conditioning, rng: Gener
 def _descend(loss: Tensor, optimizer: Any, parameters: Sequence[nn.Parameter], clip: float) -> None:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    nn.utils.clip_grad_norm_(parameters, clip)
+    nn.utils.clip_grad_norm_(parameters, clip or math.inf)  # 0: not at all
     optimizer.step()

@@ -14,6 +14,7 @@ from prism_cli.cli.main import app
 from prism_cli.cli.options import BaseOption, JsonFlag, Kind, QuietFlag
 from prism_cli.cli.progress import progress
 from prism_cli.errors import Interrupted
+from prism_cli.settings import Recipe, resolve
 
 
 @app.command("ablate")
@@ -52,6 +53,12 @@ def ablate_command(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Denoising steps; else the base's.")
     ] = None,
+    guidance: Annotated[
+        float | None, typer.Option(min=1, help="Classifier-free guidance; else the base's.")
+    ] = None,
+    keep_similar: Annotated[
+        bool, typer.Option("--keep-similar", help="Use photos that are nearly the same too.")
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Say how many trainings that are and how long they take."),
@@ -69,26 +76,38 @@ def ablate_command(
     """
     render.use(json=json, quiet=quiet)
     from prism_cli.evaluation_prompts import read_prompts
-    from prism_cli.services.early import check_folder, check_text
+    from prism_cli.services.early import (
+        check_drawing,
+        check_folder,
+        check_one_list,
+        check_text,
+        check_varied,
+    )
     from prism_cli.services.settings_file import read_settings
 
-    varied = (_numbers(lengths, "--lengths", whole=True), _numbers(betas, "--betas"))
+    ns = tuple(int(n) for n in _numbers(lengths, "--lengths", whole=True))
+    weights = _numbers(betas, "--betas")
     file = read_settings(config) if config else {}
     own = read_prompts(prompts) if prompts else None
     check_text(class_word)
+    check_one_list(live=live, own=own is not None)
+    check_drawing(steps, guidance)
     for folder in folders:
         check_folder(folder)
+    check_varied(folders, ns, weights)
+    resolve(Recipe(), file)
     if not dry_run:
         make_sure_of(base, yes)
         from prism_cli.services.bases import choose
 
         make_sure_of_judges(practice=choose(base, cuda=True)[0].practice, yes=yes)
-    from prism_cli.services.ablate import AblateRequest, ablate, plan_ablation
+    from prism_cli.services.ablate import ablate, plan_ablation
+    from prism_cli.services.ablation_study import AblateRequest
 
     request = AblateRequest(
         folders=tuple(folders),
-        lengths=tuple(int(n) for n in varied[0]),
-        betas=varied[1],
+        lengths=ns,
+        betas=weights,
         seeds=seeds,
         out=out,
         base=base,
@@ -99,6 +118,8 @@ def ablate_command(
         class_word=class_word,
         count=count,
         steps=steps,
+        guidance=guidance,
+        keep_similar=keep_similar,
     )
     if dry_run:
         from prism_cli.services.rehearsal import rehearse, rehearse_shots

@@ -240,6 +240,11 @@ def test_a_dry_run_plans_the_base_of_a_concept(hub: Hub, older: str) -> None:
         "ablate photos --betas much",
         "ablate photos --config missing.toml",
         "ablate photos --prompts missing.txt",
+        "ablate photos --prompts photos/01.txt --live",
+        "ablate photos photos",
+        "ablate photos --lengths 99",
+        "ablate photos --lengths= --betas=",
+        "ablate photos --guidance 999",
     ],
 )
 def test_nothing_is_downloaded_for_what_is_refused(hub: Hub, line: str) -> None:

@@ -25,8 +25,9 @@ from prism_cli.evaluation_prompts import EvaluationPrompt, PromptList
 from prism_cli.files import PARTIAL
 from prism_cli.registry.store import Registry
 from prism_cli.services import checkpoint, evaluation_draws
-from prism_cli.services.ablate import AblateRequest, ablate, plan_ablation
+from prism_cli.services.ablate import ablate, plan_ablation
 from prism_cli.services.ablation_rows import Row, add_row, read_rows
+from prism_cli.services.ablation_study import AblateRequest
 from prism_cli.services.events import Event, Note
 from tests import gemini as api
 from tests.gemini import FakeGemini
@@ -97,7 +98,7 @@ def test_it_goes_on_where_it_was_stopped(
     assert ablate(request_) == found  # and no cell is left to do
     other = replace(request_, count=2)
     assert len(plan_ablation(other).missing) == 2  # another protocol's rows do not count
-    monkeypatch.setattr("prism_cli.services.ablate.__version__", "99.0")
+    monkeypatch.setattr("prism_cli.services.ablation_study.__version__", "99.0")
     assert len(plan_ablation(request_).missing) == 2  # nor do another version's
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from prism_cli import paths
 from prism_cli.backbones import catalog
 from prism_cli.registry.store import Registry
 from prism_cli.runtime import detect
+from prism_cli.services.ablation_study import AblateRequest, Study
 from prism_cli.services.caption import Captioned, caption_photos
 from prism_cli.services.concept_archive import unpack_tokens
 from prism_cli.services.events import Event, Note
@@ -87,6 +89,24 @@ def test_who_trains_is_told(golden: Path) -> None:
     style, events = prepared(golden, kind="style")
     assert style.start is None
     assert not any("starts as" in event.text for event in events if isinstance(event, Note))
+
+
+def test_an_ablation_tells_it_of_every_folder(golden: Path, tmp_path: Path) -> None:
+    """And its cells are others than those of targets that start at random."""
+    plain = tmp_path / "plain"
+    shutil.copytree(golden, plain)
+    for photo in plain.glob("*.png"):
+        photo.with_suffix(".txt").write_text("something on a blue background", "utf-8")
+    said: list[Event] = []
+    request = AblateRequest(folders=(plain, golden), lengths=(1,), betas=())
+
+    study = Study.of(request, said.append, rehearsal=True)
+
+    starts = [each.text for each in said if isinstance(each, Note) and "starts as" in each.text]
+    assert starts == [f"{golden}: the target starts as 'golden'"]
+    (first, second) = study.plan(()).cells
+    assert (study.training_of(first).start, study.training_of(second).start) == (None, "golden")
+    assert len({*study.protocols.values()}) == 2
 
 
 def test_the_target_starts_as_it(golden: Path) -> None:
