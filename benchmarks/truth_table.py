@@ -11,8 +11,9 @@ recipe's, of its LoRA prism's alone: the others have `unheld`'s. `--trial` and `
 on other concepts.
 
 A finished training is a line of `--out` and is never done again; after `--costs`, `--part 1/2` and
-`--part 2/2` are two processes that share the work. Prints means over the concepts that every
-learner has, with 95 % bootstrap intervals; `benchmarks/peers/` has what each number is.
+`--part 2/2` are two processes that share the work. Prints means over the trainings that all
+learners of a table have, with 95 % bootstrap intervals, and with `--found` trains nothing;
+`benchmarks/peers/` has what each number is.
 """
 
 from __future__ import annotations
@@ -258,33 +259,51 @@ def key_of(learner: str, concept: Concept, seed: int) -> str:
 
 
 def tables(rows: Sequence[Finding], learners: Sequence[str]) -> Iterator[str]:
-    """Markdown, of the trainings that all learners have: for all kinds and each.
+    """Markdown, for all kinds and each; of the trainings that all learners of a table have.
 
     Prism with its peers, then what ablations are of with those; last, what each was given.
     """
+    there = {row["learner"] for row in rows}
+    learned = [name for name in (*LEARNERS, WORDS, TRUE) if name in learners and name in there]
+    for title, kinds in KINDS.items():
+        mine = [row for row in rows if not kinds or row["kind"] in kinds]
+        for group in groups(learned):
+            shared = of_all(mine, group)
+            if shared:
+                yield f"\n{title}, {trainings(shared)}\n"
+                yield from table(shared, group)
+    if learned:
+        yield from ("", *efforts(rows, learned))
+
+
+def of_all(rows: Sequence[Finding], learners: Sequence[str]) -> list[Finding]:
+    """The rows of learners, of the concepts and seeds that all of them have.
+
+    The true pictures' one row of a concept stands beside all seeds.
+    """
     done = {
-        name: {(r["concept"], r["seed"]) for r in rows if r["learner"] == name} for name in learners
+        name: {(row["concept"], row["seed"]) for row in rows if row["learner"] == name}
+        for name in learners
     }
-    there = [name for name in (*LEARNERS, WORDS, TRUE) if done.get(name)]
-
-    def has(learner: str, concept: str, seed: int) -> bool:
-        return (concept, 0 if learner == TRUE else seed) in done[learner]
-
-    every = {cell for found in done.values() for cell in found}
-    common = {cell for cell in every if all(has(name, *cell) for name in there)}
-    true = {(concept, 0) for concept, _ in common}
-    shown = [
+    seeded = [found for name, found in done.items() if name != TRUE]
+    cells = set.intersection(*(seeded or done.values()))
+    if TRUE in done:
+        cells = {cell for cell in cells if (cell[0], 0) in done[TRUE]}
+    drawn = {(concept, 0) for concept, _ in cells}
+    return [
         row
         for row in rows
-        if (row["concept"], row["seed"]) in (true if row["learner"] == TRUE else common)
+        if row["learner"] in done
+        and (row["concept"], row["seed"]) in (drawn if row["learner"] == TRUE else cells)
     ]
-    for title, kinds in KINDS.items():
-        mine = [row for row in shown if not kinds or row["kind"] in kinds]
-        if mine:
-            yield f"\n{title} ({len({row['concept'] for row in mine})})"
-            yield from (line for group in groups(there) for line in ("", *table(mine, group)))
-    if shown:
-        yield from ("", *efforts(shown, there))
+
+
+def trainings(rows: Sequence[Finding]) -> str:
+    """How many concepts and seeds a table is of, in words."""
+    concepts = {row["concept"] for row in rows}
+    cells = {(row["concept"], row["seed"]) for row in rows if row["learner"] != TRUE}
+    seeds = len(cells or concepts) / len(concepts)
+    return f"{len(concepts)} concepts, {seeds:.3g} seed{'' if seeds == 1 else 's'}"
 
 
 def groups(learners: Sequence[str]) -> list[list[str]]:
@@ -302,7 +321,7 @@ def groups(learners: Sequence[str]) -> list[list[str]]:
 def means(rows: Sequence[Finding], learner: str, number: str) -> list[float]:
     """Over seeds, of each concept."""
     mine = [row for row in rows if row["learner"] == learner]
-    names = sorted({row["concept"] for row in rows})
+    names = sorted({row["concept"] for row in mine})
     return [fmean(row[number] for row in mine if row["concept"] == name) for name in names]
 
 
@@ -341,6 +360,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--base", default="mini", help="mini, or a folder of its form")
     parser.add_argument("--scorer", type=Path, help="another scorer's folder")
     parser.add_argument("--out", type=Path, default=Path("truth_table.jsonl"))
+    parser.add_argument("--found", action="store_true", help="only print what is there")
     parser.add_argument("--costs", action="store_true", help="only measure what an update costs")
     parser.add_argument("--equal", choices=("seconds", "steps"), default="seconds")
     parser.add_argument("--trial", action="store_true", help="the concepts for trying things out")
@@ -401,7 +421,8 @@ def main() -> None:
         key_of(learner, concept, seed): partial(bench.run, learner, concept, seed, costs)
         for learner, concept, seed in cells(chosen, args.only, args.seeds)
     }
-    results.find(jobs, args.part)
+    if not args.found:
+        results.find(jobs, args.part)
     rows = [results.found[key] for key in jobs if key in results.found]
     print("\n".join(tables(rows, args.only)))
 

@@ -186,14 +186,19 @@ def test_the_tables_compare_what_every_learner_has() -> None:
     ]
     lines = list(tables(rows, [*LEARNERS]))
 
-    assert lines[0] == "\nall (2)" and not any("Textual" in line for line in lines)
-    mean = {line.split(" | ")[0]: line.split(" | ")[4:] for line in lines[2:7]}
+    assert lines[0] == "\nall, 2 concepts, 1 seed\n" and not any(
+        "Textual" in line for line in lines
+    )
+    mean = {line.split(" | ")[0]: line.split(" | ")[4:] for line in lines[1:6]}
     assert mean["| prism"] == ["0.60 (0.50 to 0.70)", "0.25 (0.25 to 0.25)", "", " |"]
     assert mean["| pivotal tuning"][2] == "-0.10 (-0.10 to -0.10)"
     ablation = [line for line in lines if line.startswith("| prism, beta = 0 |")]
     assert "| -0.30 (-0.30 to -0.30) |" in ablation[0]
     again = [row | {"seed": 1, "harmonic": 0.0} for row in rows if row["learner"] == "prism"]
     assert list(tables(rows + again, [*LEARNERS])) == lines  # of a seed that one alone has
+    beside = [row | {"seed": 1} for row in rows if row["learner"] != "prism, beta = 0"]
+    seeds = [line.strip() for line in tables(rows + beside, [*LEARNERS]) if "all," in line]
+    assert seeds == ["all, 2 concepts, 2 seeds", "all, 2 concepts, 1 seed"]  # of the ablations
     true = [rows[0] | {"learner": TRUE, "harmonic": 1.0}]
     later = [row | {"seed": 1} for row in rows if row["learner"] == "prism"]
     seen = list(tables(true + later, [*LEARNERS, TRUE]))
