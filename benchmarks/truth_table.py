@@ -272,8 +272,8 @@ def tables(rows: Sequence[Finding], learners: Sequence[str]) -> Iterator[str]:
             if shared:
                 yield f"\n{title}, {trainings(shared)}\n"
                 yield from table(shared, group)
-    if learned:
-        yield from ("", *efforts(rows, learned))
+    if shared := of_all(rows, learned):
+        yield from ("", *efforts(shared, learned))
 
 
 def of_all(rows: Sequence[Finding], learners: Sequence[str]) -> list[Finding]:
@@ -286,7 +286,7 @@ def of_all(rows: Sequence[Finding], learners: Sequence[str]) -> list[Finding]:
         for name in learners
     }
     seeded = [found for name, found in done.items() if name != TRUE]
-    cells = set.intersection(*(seeded or done.values()))
+    cells = set.intersection(*(seeded or done.values() or [set()]))
     if TRUE in done:
         cells = {cell for cell in cells if (cell[0], 0) in done[TRUE]}
     drawn = {(concept, 0) for concept, _ in cells}
@@ -302,8 +302,8 @@ def trainings(rows: Sequence[Finding]) -> str:
     """How many concepts and seeds a table is of, in words."""
     concepts = {row["concept"] for row in rows}
     cells = {(row["concept"], row["seed"]) for row in rows if row["learner"] != TRUE}
-    seeds = len(cells or concepts) / len(concepts)
-    return f"{len(concepts)} concepts, {seeds:.3g} seed{'' if seeds == 1 else 's'}"
+    counts = {"concept": len(concepts), "seed": len(cells or concepts) / len(concepts)}
+    return ", ".join(f"{n:.3g} {what}{'' if n == 1 else 's'}" for what, n in counts.items())
 
 
 def groups(learners: Sequence[str]) -> list[list[str]]:
@@ -411,7 +411,7 @@ def main() -> None:
     ]
     results = Results(args.out, settings)
     costs = {}
-    if args.equal == "seconds":
+    if args.equal == "seconds" and not args.found:
         if COSTS_KEY not in results.found and args.part != WHOLE:
             raise SystemExit("measure the updates first, with nothing else running: --costs")
         costs = results.once(COSTS_KEY, lambda: bench.costs(chosen[0]))

@@ -79,7 +79,7 @@ def ablate_command(
     from prism_cli.services.early import (
         check_drawing,
         check_folder,
-        check_one_list,
+        check_list,
         check_text,
         check_varied,
     )
@@ -90,7 +90,7 @@ def ablate_command(
     file = read_settings(config) if config else {}
     own = read_prompts(prompts) if prompts else None
     check_text(class_word)
-    check_one_list(live=live, own=own is not None)
+    check_list(kind, live=live, own=own is not None)
     check_drawing(steps, guidance)
     for folder in folders:
         check_folder(folder)

@@ -112,7 +112,7 @@ def _bar() -> Iterator[OnEvent]:
         def sink(event: Event) -> None:
             match event:
                 case StageBegan(stage, total, step, unit):
-                    if stage in task:  # of the cell before: a screen holds only so many bars
+                    if stage in task:  # of another cell: a screen holds only so many bars
                         bars.remove_task(task[stage])
                     shown = "" if unit == "step" else unit
                     task[stage] = bars.add_task(

@@ -109,6 +109,8 @@ class Evaluation:
     @property
     def compared(self) -> str:
         """What pictures were compared with, in words."""
+        if not self.references:
+            return "no photos"
         photos = f"{self.references} photo{'' if self.references == 1 else 's'}"
         return f"{photos} that were trained on, {self.held_out} held out"
 

@@ -102,7 +102,8 @@ class Study:
     ) -> Study:
         """Look at every folder before the first cell is trained; the first introduces the base.
 
-        rehearsal: no captioner is asked. Raises what `prism train` raises of a folder.
+        rehearsal: no captioner is asked. Raises OptionRefused, and what `prism train` raises of a
+        folder.
         """
         check_varied(request.folders, request.lengths, request.betas)
         # An exclusion loss takes two photos: better refused now than after all that have none.

@@ -60,18 +60,22 @@ def check_text(*texts: str | None) -> None:
 
 
 def check_evaluable(archive: Archive, *, live: bool, own: bool) -> None:
-    """OptionRefused for a composition, and for two lists of prompts: `live` and one's `own`."""
+    """OptionRefused for a composition, and for a list of prompts that it cannot have."""
     if archive.manifest.parents:
         raise OptionRefused(
             f"{archive.manifest.name!r} is a composition, and an evaluation is of one concept",
             hint="evaluate what it is of: "
             + ", ".join(f"prism eval {parent.name}" for parent in archive.manifest.parents),
         )
-    check_one_list(live=live, own=own)
+    check_list(archive.manifest.kind, live=live, own=own)
 
 
-def check_one_list(*, live: bool, own: bool) -> None:
-    """OptionRefused for two lists of prompts."""
+def check_list(kind: str, *, live: bool, own: bool) -> None:
+    """OptionRefused for two lists of prompts, `live` and one's `own`, and for another kind's."""
+    if live and kind != "subject":
+        raise OptionRefused(
+            f"--live is for subjects, and it was learned as {kind}", hint="leave out --live"
+        )
     if live and own:
         raise OptionRefused(
             "--live chooses a list of prompts, and --prompts gives another",

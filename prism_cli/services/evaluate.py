@@ -21,7 +21,7 @@ from prism_cli.registry.store import Registry
 from prism_cli.reports.model import Evaluation, Satisfaction
 from prism_cli.runtime import Runtime, detect
 from prism_cli.services.concept_archive import check_rows_fit, unpack_lora, unpack_tokens
-from prism_cli.services.early import check_evaluable, check_one_list
+from prism_cli.services.early import check_evaluable, check_list
 from prism_cli.services.evaluation_draws import Groups, Job, draw_groups, groups_of
 from prism_cli.services.evaluation_sheet import sheet_of
 from prism_cli.services.evaluation_store import EvaluationStore, damaged, matrix_of
@@ -176,7 +176,7 @@ def evaluate(
     store, folder = plan.store, plan.folder
     if plan.judge and not plan.is_drawn:
         check_key(plan.judge)  # before hours are spent on drawing
-    check_judges(plan.entry)  # likewise; they come when the base has gone, which wants their room
+    check_judges(plan.entry)  # likewise
     with store.held(folder):
         _draw(plan, on_event)
         judges = judges_for(plan.entry, plan.runtime.device)
@@ -244,7 +244,7 @@ def chosen_list(
     own: PromptList | None, entry: BaseEntry, *, live: bool, kind: str = "subject"
 ) -> PromptList:
     """The prompts that were given, else `default_list`. Raises OptionRefused where both were."""
-    check_one_list(live=live, own=own is not None)
+    check_list(kind, live=live, own=own is not None)
     return default_list(entry, live=live, kind=kind) if own is None else own
 
 
@@ -252,13 +252,9 @@ def default_list(entry: BaseEntry, *, live: bool, kind: str = "subject") -> Prom
     """The protocol's prompts for a base: DreamBench's, or mini's own, which knows few words.
 
     A style and an action, which are shown on things, have lists of their own. Raises OptionRefused
-    for `live` where that list is not one of these.
+    for `live` on a base that does not know the words of that list.
     """
     if own := evaluation_prompts.of_kind(kind, entry.in_style):
-        if live:
-            raise OptionRefused(
-                f"--live is for subjects, and it was learned as {kind}", hint="leave out --live"
-            )
         return own
     if entry.practice:
         if live:
@@ -290,9 +286,10 @@ def _draw(plan: EvalPlan, on_event: OnEvent) -> None:
 def _keep(plan: EvalPlan, evaluation: Evaluation) -> None:
     """Put the numbers and the sheet in the place of those before."""
     store = plan.store
-    store.replace(evaluation, plan.folder)
-    sheet = sheet_of(evaluation.named(plan.request.name), store)
-    write_whole(store.picture(SHEET), sheet)
+    with store.alone():
+        store.replace(evaluation, plan.folder)
+        sheet = sheet_of(evaluation.named(plan.request.name), store)
+        write_whole(store.picture(SHEET), sheet)
 
 
 def _read_leakage(folder: Path) -> tuple[tuple[float, ...], ...] | None:

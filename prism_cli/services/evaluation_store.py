@@ -47,6 +47,10 @@ class EvaluationStore:
         """Keep other processes from drawing the same, and from deleting it. Raises StorageBusy."""
         return locked(pictures / ".lock", pictures, timeout)
 
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep other evaluations from putting numbers and a sheet here. Raises StorageBusy."""
+        return locked(self.folder / ".lock", self.folder)
+
     def replace(self, evaluation: Evaluation, pictures: Path) -> None:
         """Write the numbers, and delete what the evaluation before them had drawn.
 

@@ -38,20 +38,19 @@ class Judges:
 
 
 def check_judges(entry: BaseEntry) -> None:
-    """EncoderNotDownloaded where what `judges_for` loads is not here."""
-    if not entry.practice:
-        for source in (CLIP, DINO):
-            encoder_folder(source)
+    """Raise what `judges_for` would, and keep none: the base comes first, and wants the room."""
+    judges_for(entry, torch.device("cpu"))
 
 
 def judges_for(entry: BaseEntry, device: torch.device) -> Judges:
     """The encoders for pictures of `entry`, loaded.
 
     The practice base has its own, since CLIP and DINO know photographs, not icons of 64 px. Raises
-    EncoderNotDownloaded.
+    EncoderNotDownloaded, EncoderRefused.
     """
     if entry.practice:
-        with _loading(entry.folder / "scorer", "install prism again") as folder:
+        again = "install prism again, with pip's --force-reinstall"
+        with _loading(entry.folder / "scorer", again) as folder:
             whole, design, setting = DrawnEncoder.load(folder)
         return Judges(alignment=("image-text", whole), likeness={"design": design}, setting=setting)
     pull_again = "delete that folder and run the same command again"

@@ -164,7 +164,7 @@ class Gallery:
     """The pictures in a folder as encoders see them: each group once by each of them."""
 
     folder: Path
-    _seen: dict[tuple[str, str], Tensor] = field(default_factory=dict)
+    _seen: dict[tuple[str, str], Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def seen_by(self, encoder: ImageEncoder, group: Group) -> Tensor:
         """Embeddings of a group's pictures: (P, count, d)."""

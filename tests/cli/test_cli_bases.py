@@ -245,12 +245,15 @@ def test_a_dry_run_plans_the_base_of_a_concept(hub: Hub, older: str) -> None:
         "ablate photos --lengths 99",
         "ablate photos --lengths= --betas=",
         "ablate photos --guidance 999",
+        "ablate photos --live --kind style",
+        "ablate photos --config wrong.toml",
     ],
 )
 def test_nothing_is_downloaded_for_what_is_refused(hub: Hub, line: str) -> None:
     """What can be told from the command line and the disk is told first, whatever --yes says."""
     worlds.photos(Path())
     worlds.keep("mydog")
+    Path("wrong.toml").write_text("[tokens]\nsteps = -1\n", "utf-8")
 
     ran = call(*line.split(), "--base", TINY, "--yes")
 

@@ -296,6 +296,17 @@ def test_no_two_seeds_share_a_noise(
     assert drawn == [[0, 1], [2, 3]]
 
 
+def test_what_decides_the_pictures_makes_other_cells(request_: AblateRequest) -> None:
+    """Guidance, once it is given; what photos are used is told by the photos."""
+    ablate(request_)
+
+    assert plan_ablation(request_).missing == ()
+    guided = plan_ablation(replace(request_, guidance=2.0))
+    assert (len(guided.missing), guided.sampling.guidance) == (2, 2.0)
+    similar = plan_ablation(replace(request_, keep_similar=True))
+    assert similar.training.keep_similar and similar.missing == ()
+
+
 def test_the_studies_share_their_common_cell(request_: AblateRequest) -> None:
     """n = 1 at the usual beta is in both tables, and trained once."""
     usual = catalog.resolve("mini").recipe.tokens.beta

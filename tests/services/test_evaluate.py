@@ -268,7 +268,7 @@ class TestOnMini:
 
         assert (found.references, found.held_out) == (2, 1)
         assert sorted(p.name for p in evaluated.folder.rglob("*") if p.is_file()) == sorted(
-            [*drawn, ".lock", "drawn.png", "evaluation.json", "leakage.json"]
+            [*drawn, *[".lock"] * 2, "drawn.png", "evaluation.json", "leakage.json"]
         )
 
     def test_it_is_kept_and_read_again(self, evaluated: EvalResult) -> None:
@@ -397,6 +397,7 @@ class TestOnMini:
         ]
         assert found.references == found.held_out == 0
         assert found.leakage is None
+        assert found.compared == "no photos"
 
 
 def test_a_stopped_evaluation_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -447,7 +448,7 @@ def test_a_stopped_evaluation_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_word_that_stands_for_the_concept() -> None:
-    """--class, else the word it was started from, else the prompt's own way to do without."""
+    """--class, else that of the training, else the prompt's own way to do without."""
     worlds.photos(Path(), 2)
     keep_with_photos("mydog", class_word="owl")
 

@@ -92,11 +92,12 @@ def test_who_trains_is_told(golden: Path) -> None:
 
 
 def test_an_ablation_tells_it_of_every_folder(golden: Path, tmp_path: Path) -> None:
-    """And its cells are others than those of targets that start at random."""
+    """And its cells are others than those of targets that start at random, all else alike."""
     plain = tmp_path / "plain"
     shutil.copytree(golden, plain)
-    for photo in plain.glob("*.png"):
-        photo.with_suffix(".txt").write_text("something on a blue background", "utf-8")
+    captions = captioned(golden).captions
+    for photo, caption in zip(sorted(plain.glob("*.png")), captions, strict=True):
+        photo.with_suffix(".txt").write_text(caption.text, "utf-8")
     said: list[Event] = []
     request = AblateRequest(folders=(plain, golden), lengths=(1,), betas=())
 
