@@ -279,7 +279,8 @@ def tables(rows: Sequence[Finding], learners: Sequence[str]) -> Iterator[str]:
 def of_all(rows: Sequence[Finding], learners: Sequence[str]) -> list[Finding]:
     """The rows of learners, of the concepts and seeds that all of them have.
 
-    The true pictures' one row of a concept stands beside all seeds.
+    Where a seed has all concepts, one that is under way does not count yet. The true pictures' one
+    row of a concept stands beside all seeds.
     """
     done = {
         name: {(row["concept"], row["seed"]) for row in rows if row["learner"] == name}
@@ -289,6 +290,9 @@ def of_all(rows: Sequence[Finding], learners: Sequence[str]) -> list[Finding]:
     cells = set.intersection(*(seeded or done.values() or [set()]))
     if TRUE in done:
         cells = {cell for cell in cells if (cell[0], 0) in done[TRUE]}
+    concepts, seeds = ({cell[k] for cell in cells} for k in (0, 1))
+    whole = {seed for seed in seeds if cells >= set(product(concepts, [seed]))}
+    cells = {cell for cell in cells if cell[1] in whole} or cells
     drawn = {(concept, 0) for concept, _ in cells}
     return [
         row

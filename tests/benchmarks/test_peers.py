@@ -199,6 +199,8 @@ def test_the_tables_compare_what_every_learner_has() -> None:
     beside = [row | {"seed": 1} for row in rows if row["learner"] != "prism, beta = 0"]
     seeds = [line.strip() for line in tables(rows + beside, [*LEARNERS]) if "all," in line]
     assert seeds == ["all, 2 concepts, 2 seeds", "all, 2 concepts, 1 seed"]  # of the ablations
+    begun = [row for row in beside if row["concept"] == "a"]
+    assert list(tables(rows + begun, [*LEARNERS])) == lines  # of a seed that is under way
     assert list(tables([], [*LEARNERS])) == []
     true = [rows[0] | {"learner": TRUE, "harmonic": 1.0}]
     later = [row | {"seed": 1} for row in rows if row["learner"] == "prism"]
