@@ -174,9 +174,10 @@ def evaluate(
     """
     plan = prepare_evaluation(request, on_event)
     store, folder = plan.store, plan.folder
-    if plan.judge and not plan.is_drawn:
-        check_key(plan.judge)  # before hours are spent on drawing
-    check_judges(plan.entry)  # likewise
+    if not plan.is_drawn:  # before hours are spent on that
+        if plan.judge:
+            check_key(plan.judge)
+        check_judges(plan.entry)
     with store.held(folder):
         _draw(plan, on_event)
         judges = judges_for(plan.entry, plan.runtime.device)
@@ -243,7 +244,7 @@ def prepare_evaluation(request: EvalRequest, on_event: OnEvent = ignore) -> Eval
 def chosen_list(
     own: PromptList | None, entry: BaseEntry, *, live: bool, kind: str = "subject"
 ) -> PromptList:
-    """The prompts that were given, else `default_list`. Raises OptionRefused where both were."""
+    """The prompts that were given, else `default_list`. Raises OptionRefused as `check_list`."""
     check_list(kind, live=live, own=own is not None)
     return default_list(entry, live=live, kind=kind) if own is None else own
 
