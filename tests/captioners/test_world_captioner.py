@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar, cast
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import Tensor
 
 import prism_cli
 from mini.vocabulary import COLOURS, NOUNS, PATTERNS, SIZES
@@ -24,7 +27,7 @@ from prism_cli.captioners.world import (
     unshared,
     worded,
 )
-from prism_cli.encoders.scorer import PLAIN, Scorer
+from prism_cli.encoders.scorer import PLAIN, Scorer, Texts
 from prism_cli.services.generate import DrawRequest, generate
 from tests.mini.drawings import icons
 
@@ -118,6 +121,63 @@ def test_a_pair_is_told_from_one_thing(tmp_path: Path) -> None:
     pair = f"a dog next to a guitar{place}"
     assert said(pair).count(pair) >= 3
     assert said(f"a guitar{place}").count(f"a guitar{place}") >= 3
+
+
+class HalvesReader:
+    """A scorer to which a black half has these chances of nouns, a white one those.
+
+    In a picture that has both it is sure of red only.
+    """
+
+    texts: ClassVar[Texts] = {
+        "noun": dict.fromkeys(("guitar", "dog", "owl"), ""),
+        "colour": dict.fromkeys((PLAIN, "red"), ""),
+        "pattern": dict.fromkeys((PLAIN, "tartan"), ""),
+        "size": dict.fromkeys(("medium", "large"), ""),
+        "ground": {"in the snow": ""},
+    }
+
+    def __init__(self, black: Sequence[float], white: Sequence[float]) -> None:
+        self.nouns = {0: black, 255: white}
+
+    def read(self, pictures: np.ndarray) -> tuple[dict[str, Tensor], None]:
+        shades = [(int(each[0, 0, 0]), int(each[0, -1, 0])) for each in pictures]
+        halves = [left == right for left, right in shades]
+        chances = {
+            "noun": [
+                self.nouns[left] if half else (0.4, 0.3, 0.3)
+                for half, (left, _) in zip(halves, shades, strict=True)
+            ],
+            "colour": [(1.0, 0.0) if half else (0.0, 1.0) for half in halves],
+            "pattern": [(1.0, 0.0)] * len(halves),
+            "size": [(1.0, 0.0)] * len(halves),
+            "ground": [(1.0,)] * len(halves),
+        }
+        return {name: torch.tensor(found).log() for name, found in chances.items()}, None
+
+
+@pytest.mark.parametrize(
+    ("black", "white", "things"),
+    [
+        # sure of a noun that the other side rules out: that one is said, beside what is not known
+        ((0.991, 0.005, 0.004), (0.009, 0.5, 0.491), ({"noun": "guitar"}, {"colour": "red"})),
+        ((0.5, 0.491, 0.009), (0.004, 0.005, 0.991), ({"colour": "red"}, {"noun": "owl"})),
+        ((0.991, 0.005, 0.004), (0.005, 0.95, 0.045), ({"noun": "guitar"}, {"noun": "dog"})),
+        # less sure; or not ruled out; or the same
+        ((0.985, 0.01, 0.005), (0.009, 0.5, 0.491), ({"colour": "red"},)),
+        ((0.991, 0.005, 0.004), (0.02, 0.5, 0.48), ({"colour": "red"},)),
+        ((0.991, 0.005, 0.004), (0.991, 0.005, 0.004), ({"colour": "red"},)),
+    ],
+)
+def test_a_pair_is_told_by_the_one_noun_that_is_known(
+    black: Sequence[float], white: Sequence[float], things: tuple[dict[str, str], ...]
+) -> None:
+    pictures = np.zeros((1, 64, 64, 3), np.uint8)
+    pictures[:, :, 32:] = 255
+
+    read = sure(cast(Scorer, HalvesReader(black, white)), pictures)
+
+    assert read == [Seen(things, "in the snow")]
 
 
 def test_the_photos_middle_is_read() -> None:
