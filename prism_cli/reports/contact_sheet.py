@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-_GAP, _CAPTION, _INK, _PAPER = 8, 22, (40, 40, 40), (255, 255, 255)
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+_GAP, _CAPTION, _LINE, _INSET, _INK, _PAPER = 8, 22, 17, 2, (40, 40, 40), (255, 255, 255)
 
 
 def as_tile(picture: Image.Image, tile: int = 256) -> Image.Image:
@@ -24,27 +26,51 @@ def contact_sheet(
 ) -> Image.Image:
     """Lay out `pictures` in rows of at most `columns`, each `tile` px wide, its caption below.
 
-    Raises ValueError when there are none.
+    A caption has the width up to the next one in its row, and as many lines as it then takes.
+    Raises ValueError when there are no pictures.
     """
     if not pictures:
         raise ValueError("a contact sheet needs a picture")
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
     height = max(round(p.height * tile / p.width) for p in pictures)
-    below = _CAPTION if captions else 0
+    font = ImageFont.load_default(size=14)
+    texts = [
+        _broken(caption, font, _room(captions, k, columns) * (tile + _GAP) - _GAP - _INSET)
+        for k, caption in enumerate(captions)
+    ]
+    below = _CAPTION + _LINE * max(text.count("\n") for text in texts) if texts else 0
     sheet = Image.new(
         "RGB",
         (columns * (tile + _GAP) + _GAP, rows * (height + below + _GAP) + _GAP),
         _PAPER,
     )
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
+    pen = ImageDraw.Draw(sheet)
     for k, picture in enumerate(pictures):
         x = _GAP + k % columns * (tile + _GAP)
         y = _GAP + k // columns * (height + below + _GAP)
         sheet.paste(as_tile(picture, tile), (x, y))
-        if captions:
-            pen.text((x + 2, y + height + 3), captions[k], fill=_INK, font=font)
+        if texts:
+            pen.text((x + _INSET, y + height + 3), texts[k], fill=_INK, font=font, spacing=3)
     return sheet
+
+
+def _room(captions: Sequence[str], k: int, columns: int) -> int:
+    """How many tiles wide caption k may be: up to the next in its row."""
+    after = captions[k + 1 : k + columns - k % columns]
+    return 1 + next((n for n, caption in enumerate(after) if caption), len(after))
+
+
+def _broken(text: str, font: Font, width: int) -> str:
+    """`text` in lines of at most `width` px, but for a word that is longer."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return "\n".join(lines)
 
 
 def grid(columns: Mapping[str, Sequence[Image.Image]], tile: int = 192) -> Image.Image:
@@ -60,7 +86,7 @@ def grid(columns: Mapping[str, Sequence[Image.Image]], tile: int = 192) -> Image
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
     for k, (name, each) in enumerate(tiles.items()):
         x, y = _GAP + k * (tile + _GAP), _CAPTION + _GAP
-        pen.text((x + 2, 4), name, fill=_INK, font=font)
+        pen.text((x + _INSET, 4), name, fill=_INK, font=font)
         for one in each:
             sheet.paste(one, (x, y))
             y += one.height + _GAP

@@ -9,12 +9,14 @@ from prism_cli.services.pictures import png
 from prism_cli.services.scoring import opened
 
 _TILE = 160  # px
+_COLUMNS = 4  # or as many as fit in it of prompts that have fewer pictures
 
 
 def sheet_of(evaluation: Evaluation, store: EvaluationStore) -> bytes:
-    """A PNG with a row for each prompt: the concept's pictures, which are all there."""
+    """A PNG with each prompt's pictures of the concept, which are all there, side by side."""
     tiles, captions = [], []
     for each in evaluation.prompts:
         tiles += [as_tile(opened(store.picture(name)), _TILE) for name in each.pictures]
         captions += [each.prompt, *[""] * (len(each.pictures) - 1)]
-    return png(contact_sheet(tiles, captions, columns=evaluation.count, tile=_TILE))
+    columns = evaluation.count * max(1, _COLUMNS // evaluation.count)
+    return png(contact_sheet(tiles, captions, columns=columns, tile=_TILE))

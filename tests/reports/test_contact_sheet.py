@@ -1,0 +1,43 @@
+"""Captions below the pictures of a sheet: whole, and each its own picture's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from prism_cli.reports.contact_sheet import contact_sheet
+
+TILE, GAP = 160, 8
+LONG = "a [mydog] with a tree and autumn leaves in the background"
+
+
+def sheet(*captions: str) -> np.ndarray:
+    """Of teal pictures with these captions, four in a row: (height, width), True where ink is."""
+    pictures = [Image.new("RGB", (64, 64), (0, 128, 128))] * len(captions)
+    pixels = np.asarray(contact_sheet(pictures, captions, columns=4, tile=TILE))
+    return np.all(pixels < 110, axis=-1)
+
+
+def test_a_long_caption_keeps_to_its_picture() -> None:
+    """In as many lines as it takes, also at the edge of the sheet."""
+    written = sheet(LONG, "b", "c", LONG)
+    short = sheet("a", "b", "c", "d")
+
+    assert written.shape[0] > short.shape[0] and written.shape[1] == short.shape[1]
+    columns = np.split(written[GAP + TILE :], [GAP + k * (TILE + GAP) for k in (1, 2, 3)], 1)
+    assert columns[0][:, -GAP:].sum() == columns[3][:, -GAP:].sum() == 0
+    assert columns[0].sum() == columns[3].sum() > 20 * columns[1].sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("captions", "lines"), [((LONG, "", "", ""), 1), ((LONG, "", "b", ""), 2), ((LONG, "b"), 3)]
+)
+def test_a_caption_has_the_room_up_to_the_next(captions: tuple[str, ...], lines: int) -> None:
+    height = sheet(*captions).shape[0]
+    assert (height - sheet(*"a" * len(captions)).shape[0]) / 17 == lines - 1
+
+
+def test_without_a_picture_there_is_no_sheet() -> None:
+    with pytest.raises(ValueError, match="needs a picture"):
+        contact_sheet([])
