@@ -28,13 +28,13 @@ SOURCE = "mini"
 # (`python -m benchmarks.caption_thresholds --artwork FILE`). A style is never said: at 0.99 a
 # fifth of the drawings in an unknown hand would still get the name of one that it knows.
 THRESHOLDS = {"noun": 0.9, "colour": 0.99, "pattern": 0.65, "size": 0.5, "ground": 0.5}
-# Likewise of the halves of a picture of a pair, of which the one that is known is said beside
-# something that is not. Of what is said of the halves 89 % (left) and 92 % (right) of the nouns are
-# true, and 97 % of the patterns; a fifth of the colours would be wrong at any threshold.
+# Likewise of the halves of a picture of a pair. Of what is said of them 89 % (left) and 92 %
+# (right) of the nouns are true, and 97 % of the patterns; a fifth of the colours would be wrong at
+# any threshold.
 PAIRED = {"noun": 0.9, "pattern": 0.9}
 # A pair is a picture of which one half has a noun at CERTAIN or more that the other has at ABSENT
 # or less: so 69 % of the pairs are told, and 1.6 % of single things taken for one. Where both
-# halves had to be sure of their nouns these were 43 and 1.4 %.
+# halves have to be sure of their nouns these are 43 and 1.4 %.
 CERTAIN, ABSENT = 0.99, 0.01
 UNSAID = {"colour": PLAIN, "pattern": PLAIN, "size": "medium"}  # what goes without saying
 LOOKS = ("size", "colour", "pattern", "noun")  # in the order in which they are said
@@ -85,27 +85,38 @@ class Seen:
 
 
 def sure(scorer: Scorer, pictures: np.ndarray) -> list[Seen]:
-    """What the scorer is sure of in each picture (n, SIDE, SIDE, 3) uint8: a thing, or a pair."""
+    """What the scorer is sure of in each photo (n, SIDE, SIDE, 3) uint8: a thing, or a pair.
+
+    A noun beside something unknown tells a pair, except in photos of different things: there the
+    unknown one has their look, and a caption that named the other alone would give it that.
+    """
     whole, left, right = (
         _chances(scorer, part)
         for part in (pictures, half(pictures, "left"), half(pictures, "right"))
     )
+    singles = _words(scorer, whole, THRESHOLDS)
+    grounds = [one.pop("ground", "") for one in singles]
+    halves = list(zip(_words(scorer, left, PAIRED), _words(scorer, right, PAIRED), strict=True))
+
+    def seen(paired: Sequence[bool]) -> list[Seen]:
+        things = [
+            _pair(one, pair) if two else (one,)
+            for one, pair, two in zip(singles, halves, paired, strict=True)
+        ]
+        return [Seen(*each) for each in zip(things, grounds, strict=True)]
+
     # A thing that fills the picture reads the same on both sides, if anything.
-    paired = _alone(left["noun"], right["noun"]) | _alone(right["noun"], left["noun"])
-    found = []
-    for one, two, *halves in zip(
-        _words(scorer, whole, THRESHOLDS),
-        paired.tolist(),
-        _words(scorer, left, PAIRED),
-        _words(scorer, right, PAIRED),
-        strict=True,
-    ):
-        ground = one.pop("ground", "")
-        # Of a pair what is read in the whole is of either thing: of the one that has no noun, say.
-        unnamed = {name: word for name, word in one.items() if name in ("colour", "pattern")}
-        pair = tuple(thing if "noun" in thing else unnamed for thing in halves)
-        found.append(Seen(pair if two else (one,), ground))
-    return found
+    named = seen([len({one["noun"] for one in pair if "noun" in one}) == 2 for pair in halves])
+    if _differ(_items(named)):
+        return named
+    alone = _alone(left["noun"], right["noun"]) | _alone(right["noun"], left["noun"])
+    return seen(alone.tolist())
+
+
+def _pair(whole: Mapping[str, str], halves: Sequence[dict[str, str]]) -> tuple[dict[str, str], ...]:
+    """The words of both things; one without a noun has the colour and pattern of the whole."""
+    unnamed = {name: word for name, word in whole.items() if name in ("colour", "pattern")}
+    return tuple(thing if "noun" in thing else unnamed for thing in halves)
 
 
 def _chances(scorer: Scorer, pictures: np.ndarray) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, cast
 
@@ -31,6 +31,7 @@ from prism_cli.encoders.scorer import PLAIN, Scorer, Texts
 from prism_cli.services.generate import DrawRequest, generate
 from tests.mini.drawings import icons
 
+UNKNOWN = (0.4, 0.3, 0.3)  # chances of nouns
 FOLDER = Path(prism_cli.__file__).parent / "bases" / "mini" / "scorer"
 
 
@@ -123,11 +124,8 @@ def test_a_pair_is_told_from_one_thing(tmp_path: Path) -> None:
     assert said(f"a guitar{place}").count(f"a guitar{place}") >= 3
 
 
-class HalvesReader:
-    """A scorer to which a black half has these chances of nouns, a white one those.
-
-    In a picture that has both it is sure of red only.
-    """
+class ShadeReader:
+    """A scorer to which each shade has these chances of nouns; of two it is sure of red only."""
 
     texts: ClassVar[Texts] = {
         "noun": dict.fromkeys(("guitar", "dog", "owl"), ""),
@@ -137,27 +135,33 @@ class HalvesReader:
         "ground": {"in the snow": ""},
     }
 
-    def __init__(self, black: Sequence[float], white: Sequence[float]) -> None:
-        self.nouns = {0: black, 255: white}
+    def __init__(self, nouns: Mapping[int, Sequence[float]]) -> None:
+        self.nouns = nouns
 
     def read(self, pictures: np.ndarray) -> tuple[dict[str, Tensor], None]:
         shades = [(int(each[0, 0, 0]), int(each[0, -1, 0])) for each in pictures]
-        halves = [left == right for left, right in shades]
         chances = {
-            "noun": [
-                self.nouns[left] if half else (0.4, 0.3, 0.3)
-                for half, (left, _) in zip(halves, shades, strict=True)
-            ],
-            "colour": [(1.0, 0.0) if half else (0.0, 1.0) for half in halves],
-            "pattern": [(1.0, 0.0)] * len(halves),
-            "size": [(1.0, 0.0)] * len(halves),
-            "ground": [(1.0,)] * len(halves),
+            "noun": [self.nouns[one] if one == other else UNKNOWN for one, other in shades],
+            "colour": [(1.0, 0.0) if one == other else (0.0, 1.0) for one, other in shades],
+            "pattern": [(1.0, 0.0)] * len(shades),
+            "size": [(1.0, 0.0)] * len(shades),
+            "ground": [(1.0,)] * len(shades),
         }
         return {name: torch.tensor(found).log() for name, found in chances.items()}, None
 
 
+def read_halves(
+    nouns: Mapping[int, Sequence[float]], halves: Sequence[tuple[int, int]]
+) -> list[Seen]:
+    """What is read in pictures of a left and a right shade."""
+    pictures = np.zeros((len(halves), 64, 64, 3), np.uint8)
+    for picture, (left, right) in zip(pictures, halves, strict=True):
+        picture[:, :32], picture[:, 32:] = left, right
+    return sure(cast(Scorer, ShadeReader(nouns)), pictures)
+
+
 @pytest.mark.parametrize(
-    ("black", "white", "things"),
+    ("left", "right", "things"),
     [
         # sure of a noun that the other side rules out: that one is said, beside what is not known
         ((0.991, 0.005, 0.004), (0.009, 0.5, 0.491), ({"noun": "guitar"}, {"colour": "red"})),
@@ -170,14 +174,27 @@ class HalvesReader:
     ],
 )
 def test_a_pair_is_told_by_the_one_noun_that_is_known(
-    black: Sequence[float], white: Sequence[float], things: tuple[dict[str, str], ...]
+    left: Sequence[float], right: Sequence[float], things: tuple[dict[str, str], ...]
 ) -> None:
-    pictures = np.zeros((1, 64, 64, 3), np.uint8)
-    pictures[:, :, 32:] = 255
+    assert read_halves({1: left, 2: right}, [(1, 2)]) == [Seen(things, "in the snow")]
 
-    read = sure(cast(Scorer, HalvesReader(black, white)), pictures)
 
-    assert read == [Seen(things, "in the snow")]
+@pytest.mark.parametrize(
+    ("third", "things"),
+    [
+        (3, ({"noun": "guitar"}, {"colour": "red"})),  # photos of a dog, of which it knows some
+        (4, ({"colour": "red"},)),  # of different things: the unknown one is red, no guitar
+    ],
+)
+def test_a_look_is_not_said_of_what_stands_beside(
+    third: int, things: tuple[dict[str, str], ...]
+) -> None:
+    nouns = {1: (0.991, 0.005, 0.004), 2: (0.009, 0.5, 0.491)}
+    nouns |= {3: (0.004, 0.991, 0.005), 4: (0.004, 0.005, 0.991)}  # a dog, an owl
+
+    first, *_ = read_halves(nouns, [(1, 2), (3, 3), (third, third)])
+
+    assert first == Seen(things, "in the snow")
 
 
 def test_the_photos_middle_is_read() -> None:
