@@ -26,11 +26,13 @@ def contact_sheet(
 ) -> Image.Image:
     """Lay out `pictures` in rows of at most `columns`, each `tile` px wide, its caption below.
 
-    A caption has the width up to the next one in its row, and as many lines as it then takes.
-    Raises ValueError when there are no pictures.
+    captions: none, or one for each. It has the width up to the next in its row that is not "", and
+    as many lines as it then takes. Raises ValueError when there are no pictures, or not as many.
     """
     if not pictures:
         raise ValueError("a contact sheet needs a picture")
+    if captions and len(captions) != len(pictures):
+        raise ValueError(f"{len(captions)} captions for {len(pictures)} pictures")
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
     height = max(round(p.height * tile / p.width) for p in pictures)
@@ -57,19 +59,19 @@ def contact_sheet(
 
 def _room(captions: Sequence[str], k: int, columns: int) -> int:
     """How many tiles wide caption k may be: up to the next in its row."""
-    after = captions[k + 1 : k + columns - k % columns]
-    return 1 + next((n for n, caption in enumerate(after) if caption), len(after))
+    room = columns - k % columns
+    after = captions[k + 1 : k + room]
+    return 1 + next((n for n, caption in enumerate(after) if caption), room - 1)
 
 
 def _broken(text: str, font: Font, width: int) -> str:
-    """`text` in lines of at most `width` px, but for a word that is longer."""
+    """`text` in lines of at most `width` px, at spaces where there are any."""
     lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and font.getlength(longer) > width:
-            lines.append(word)
-        else:
-            lines[-1] = longer
+    for letter in text:
+        lines[-1] += letter
+        if font.getlength(lines[-1].rstrip()) > width:
+            whole, space, rest = lines[-1].rpartition(" ")
+            lines[-1:] = [whole, rest] if space else [lines[-1][:-1], letter]
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ from prism_cli.services.pictures import png
 from prism_cli.services.scoring import opened
 
 _TILE = 160  # px
-_COLUMNS = 4  # or as many as fit in it of prompts that have fewer pictures
+_COLUMNS = 4  # pictures in a row: of one prompt, or of as many as have room for all of theirs
 
 
 def sheet_of(evaluation: Evaluation, store: EvaluationStore) -> bytes:

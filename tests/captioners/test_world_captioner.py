@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, cast
 
@@ -31,7 +31,6 @@ from prism_cli.encoders.scorer import PLAIN, Scorer, Texts
 from prism_cli.services.generate import DrawRequest, generate
 from tests.mini.drawings import icons
 
-UNKNOWN = (0.4, 0.3, 0.3)  # chances of nouns
 FOLDER = Path(prism_cli.__file__).parent / "bases" / "mini" / "scorer"
 
 
@@ -124,8 +123,17 @@ def test_a_pair_is_told_from_one_thing(tmp_path: Path) -> None:
     assert said(f"a guitar{place}").count(f"a guitar{place}") >= 3
 
 
-class ShadeReader:
-    """A scorer to which each shade has these chances of nouns; of two it is sure of red only."""
+GUITAR, DOG, OWL = (0.991, 0.005, 0.004), (0.005, 0.991, 0.004), (0.004, 0.005, 0.991)
+NO_GUITAR, NO_OWL = (0.009, 0.5, 0.491), (0.5, 0.491, 0.009)  # but unknown
+LIKELY_DOG, LIKELY_OWL = (0.01, 0.95, 0.04), (0.01, 0.04, 0.95)
+UNKNOWN = (0.4, 0.3, 0.3)
+
+
+class HalvesReader:
+    """A scorer that reads the nouns of `chances` in a half of that shade, and a look in the whole.
+
+    Of a picture of two shades it is sure that it has something red and tartan, and of no noun.
+    """
 
     texts: ClassVar[Texts] = {
         "noun": dict.fromkeys(("guitar", "dog", "owl"), ""),
@@ -135,66 +143,72 @@ class ShadeReader:
         "ground": {"in the snow": ""},
     }
 
-    def __init__(self, nouns: Mapping[int, Sequence[float]]) -> None:
-        self.nouns = nouns
+    def __init__(self, chances: Sequence[Sequence[float]]) -> None:
+        self.chances = chances
 
     def read(self, pictures: np.ndarray) -> tuple[dict[str, Tensor], None]:
-        shades = [(int(each[0, 0, 0]), int(each[0, -1, 0])) for each in pictures]
-        chances = {
-            "noun": [self.nouns[one] if one == other else UNKNOWN for one, other in shades],
-            "colour": [(1.0, 0.0) if one == other else (0.0, 1.0) for one, other in shades],
-            "pattern": [(1.0, 0.0)] * len(shades),
-            "size": [(1.0, 0.0)] * len(shades),
-            "ground": [(1.0,)] * len(shades),
+        sides = [(int(each[0, 0, 0]), int(each[0, -1, 0])) for each in pictures]
+        look = [(1.0, 0.0) if left == right else (0.0, 1.0) for left, right in sides]
+        read = {
+            "noun": [self.chances[left] if left == right else UNKNOWN for left, right in sides],
+            "colour": look,
+            "pattern": look,
+            "size": [(1.0, 0.0)] * len(sides),
+            "ground": [(1.0,)] * len(sides),
         }
-        return {name: torch.tensor(found).log() for name, found in chances.items()}, None
+        return {name: torch.tensor(found).log() for name, found in read.items()}, None
 
 
-def read_halves(
-    nouns: Mapping[int, Sequence[float]], halves: Sequence[tuple[int, int]]
-) -> list[Seen]:
-    """What is read in pictures of a left and a right shade."""
+def read_halves(*halves: tuple[Sequence[float], Sequence[float]]) -> list[Seen]:
+    """What is read in pictures of which the left and the right half have these chances of nouns."""
+    chances = [chance for pair in halves for chance in pair]
     pictures = np.zeros((len(halves), 64, 64, 3), np.uint8)
-    for picture, (left, right) in zip(pictures, halves, strict=True):
-        picture[:, :32], picture[:, 32:] = left, right
-    return sure(cast(Scorer, ShadeReader(nouns)), pictures)
+    for k, picture in enumerate(pictures):
+        picture[:, :32], picture[:, 32:] = 2 * k, 2 * k + (halves[k][0] != halves[k][1])
+    return sure(cast(Scorer, HalvesReader(chances)), pictures)
+
+
+RED = {"colour": "red", "pattern": "tartan"}
 
 
 @pytest.mark.parametrize(
     ("left", "right", "things"),
     [
         # sure of a noun that the other side rules out: that one is said, beside what is not known
-        ((0.991, 0.005, 0.004), (0.009, 0.5, 0.491), ({"noun": "guitar"}, {"colour": "red"})),
-        ((0.5, 0.491, 0.009), (0.004, 0.005, 0.991), ({"colour": "red"}, {"noun": "owl"})),
-        ((0.991, 0.005, 0.004), (0.005, 0.95, 0.045), ({"noun": "guitar"}, {"noun": "dog"})),
-        # less sure; or not ruled out; or the same
-        ((0.985, 0.01, 0.005), (0.009, 0.5, 0.491), ({"colour": "red"},)),
-        ((0.991, 0.005, 0.004), (0.02, 0.5, 0.48), ({"colour": "red"},)),
-        ((0.991, 0.005, 0.004), (0.991, 0.005, 0.004), ({"colour": "red"},)),
+        (GUITAR, NO_GUITAR, ({"noun": "guitar"}, RED)),
+        (NO_OWL, OWL, (RED, {"noun": "owl"})),
+        (GUITAR, DOG, ({"noun": "guitar"}, {"noun": "dog"})),
+        # not sure, if of two; or not ruled out; or the same
+        ((0.985, 0.01, 0.005), NO_GUITAR, (RED,)),
+        (LIKELY_DOG, LIKELY_OWL, (RED,)),
+        (GUITAR, (0.02, 0.5, 0.48), (RED,)),
+        (GUITAR, (0.992, 0.004, 0.004), (RED,)),
     ],
 )
 def test_a_pair_is_told_by_the_one_noun_that_is_known(
     left: Sequence[float], right: Sequence[float], things: tuple[dict[str, str], ...]
 ) -> None:
-    assert read_halves({1: left, 2: right}, [(1, 2)]) == [Seen(things, "in the snow")]
-
-
-@pytest.mark.parametrize(
-    ("third", "things"),
-    [
-        (3, ({"noun": "guitar"}, {"colour": "red"})),  # photos of a dog, of which it knows some
-        (4, ({"colour": "red"},)),  # of different things: the unknown one is red, no guitar
-    ],
-)
-def test_a_look_is_not_said_of_what_stands_beside(
-    third: int, things: tuple[dict[str, str], ...]
-) -> None:
-    nouns = {1: (0.991, 0.005, 0.004), 2: (0.009, 0.5, 0.491)}
-    nouns |= {3: (0.004, 0.991, 0.005), 4: (0.004, 0.005, 0.991)}  # a dog, an owl
-
-    first, *_ = read_halves(nouns, [(1, 2), (3, 3), (third, third)])
-
+    """In photos of something that is not known."""
+    first, *_ = read_halves((left, right), (UNKNOWN, UNKNOWN), (UNKNOWN, UNKNOWN))
     assert first == Seen(things, "in the snow")
+
+
+def test_a_look_is_not_said_of_what_stands_beside() -> None:
+    """In photos of different things the unknown one is red and tartan, and the guitar is not."""
+    pair, dog, owl = (GUITAR, NO_GUITAR), (DOG, DOG), (OWL, OWL)
+
+    assert read_halves(pair, dog, owl)[0].things == (RED,)
+    assert read_halves(pair, dog, dog)[0].things == ({"noun": "guitar"}, RED)
+    assert read_halves(pair, dog)[0].things == ({"noun": "guitar"}, RED)  # half are known, no more
+    *_, both = read_halves((GUITAR, GUITAR), (LIKELY_DOG, LIKELY_OWL))
+    assert both.things == ({"noun": "dog"}, {"noun": "owl"})
+
+
+def test_what_stands_beside_makes_no_photos_of_different_things() -> None:
+    """Something red beside a guitar and beside an owl is learned; its red is not a look."""
+    read = read_halves((GUITAR, NO_GUITAR), (NO_OWL, OWL))
+    assert [worded(seen) for seen in read] == ["a guitar in the snow", "an owl in the snow"]
+    assert look(read) == ""
 
 
 def test_the_photos_middle_is_read() -> None:

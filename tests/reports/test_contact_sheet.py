@@ -12,6 +12,9 @@ TILE, GAP = 160, 8
 LONG = "a [mydog] with a tree and autumn leaves in the background"
 
 
+WIDE = "[" + "w" * 60 + "]"
+
+
 def sheet(*captions: str) -> np.ndarray:
     """Of teal pictures with these captions, four in a row: (height, width), True where ink is."""
     pictures = [Image.new("RGB", (64, 64), (0, 128, 128))] * len(captions)
@@ -31,11 +34,31 @@ def test_a_long_caption_keeps_to_its_picture() -> None:
 
 
 @pytest.mark.parametrize(
-    ("captions", "lines"), [((LONG, "", "", ""), 1), ((LONG, "", "b", ""), 2), ((LONG, "b"), 3)]
+    ("captions", "lines"),
+    [
+        ((LONG, "", "", ""), 1),
+        ((LONG, "", "b", ""), 2),
+        ((LONG, "b"), 3),
+        (("a", "", "", LONG, "", "", "", ""), 3),  # at the end of its row
+        (("a", "b", "c", "d", LONG), 1),  # as no picture is beside it
+        (("", "", "", ""), 1),
+    ],
 )
 def test_a_caption_has_the_room_up_to_the_next(captions: tuple[str, ...], lines: int) -> None:
-    height = sheet(*captions).shape[0]
-    assert (height - sheet(*"a" * len(captions)).shape[0]) / 17 == lines - 1
+    rows = -(-len(captions) // 4)
+    more = sheet(*captions).shape[0] - sheet(*"a" * len(captions)).shape[0]
+    assert more == rows * 17 * (lines - 1)
+
+
+def test_a_word_that_is_too_wide_is_broken() -> None:
+    written = sheet(WIDE, "b")
+    assert written[:, GAP + TILE : GAP + TILE + GAP].sum() == 0
+    assert written[GAP + TILE :, : GAP + TILE].any(axis=1).sum() > 3 * 8
+
+
+def test_a_caption_for_each_picture() -> None:
+    with pytest.raises(ValueError, match="1 captions for 2 pictures"):
+        contact_sheet([Image.new("RGB", (8, 8))] * 2, ["a"])
 
 
 def test_without_a_picture_there_is_no_sheet() -> None:

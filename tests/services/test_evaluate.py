@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import shlex
@@ -48,6 +49,7 @@ from prism_cli.services.encoder_files import (
 )
 from prism_cli.services.evaluate import EvalRequest, EvalResult, evaluate, prepare_evaluation
 from prism_cli.services.evaluation_draws import Group
+from prism_cli.services.evaluation_sheet import sheet_of
 from prism_cli.services.evaluation_store import EvaluationStore
 from prism_cli.services.events import Event, Note, StageBegan, StageMoved
 from prism_cli.services.inspect import InspectRequest, inspect
@@ -227,6 +229,21 @@ class TestOnMini:
 
         plan = prepare_evaluation(request(photos=Path("photos")))
         assert plan.missing == plan.groups.total
+
+    @pytest.mark.parametrize(("count", "columns", "rows"), [(1, 2, 1), (2, 4, 1), (3, 3, 2)])
+    def test_prompts_share_a_row_of_the_sheet_where_they_have_room(
+        self, evaluated: EvalResult, count: int, columns: int, rows: int
+    ) -> None:
+        """Two prompts: of one picture each, two, three."""
+        store = EvaluationStore(evaluated.folder)
+        prompts = tuple(
+            dataclasses.replace(each, pictures=(each.pictures * 2)[:count])
+            for each in evaluated.evaluation.prompts
+        )
+        shown = dataclasses.replace(evaluated.evaluation, prompts=prompts, count=count)
+        with Image.open(io.BytesIO(sheet_of(shown, store))) as sheet:
+            assert sheet.width == 8 + columns * (160 + 8)
+            assert sheet.height // (160 + 8) == rows
 
     def test_what_another_kept_meanwhile_is_replaced_whole(
         self, evaluated: EvalResult, monkeypatch: pytest.MonkeyPatch
