@@ -69,6 +69,8 @@ def caption_folder(request: CaptionRequest, on_event: OnEvent = ignore) -> Capti
         on_event,
         files=not request.force,
     )
+    if captioned.shared:
+        on_event(Note(_about_look(captioned.shared, request.write)))
     failed = {problem.file: problem for problem in captioned.problems}
     shared = Counter(sidecar_of(photo.path) for photo in intake.photos)
     lines: list[PhotoCaption] = []
@@ -83,6 +85,14 @@ def caption_folder(request: CaptionRequest, on_event: OnEvent = ignore) -> Capti
             failed[photo.path.name] = Problem(photo.path.name, error)
         lines.append(_line(photo, caption, written))
     return CaptionResult(captions=tuple(lines), problems=tuple(failed.values()))
+
+
+def _about_look(look: str, write: bool) -> str:
+    """What becomes of a look that the photos share and no caption has."""
+    said = f"the photos share {look!r}, which no caption says"
+    if write:
+        return f"{said}: a subject is trained from their files with --class {look!r}"
+    return f"{said}: a subject's target starts as it"
 
 
 def _line(photo: Photo, caption: Caption, written: Path | None) -> PhotoCaption:

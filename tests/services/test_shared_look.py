@@ -14,6 +14,7 @@ from prism_cli.registry.store import Registry
 from prism_cli.runtime import detect
 from prism_cli.services.ablation_study import AblateRequest, Study
 from prism_cli.services.caption import Captioned, caption_photos
+from prism_cli.services.caption_folder import CaptionRequest, caption_folder
 from prism_cli.services.concept_archive import unpack_tokens
 from prism_cli.services.events import Event, Note
 from prism_cli.services.generate import DrawRequest, generate
@@ -89,6 +90,25 @@ def test_who_trains_is_told(golden: Path) -> None:
     style, events = prepared(golden, kind="style")
     assert style.start is None
     assert not any("starts as" in event.text for event in events if isinstance(event, Note))
+
+
+def test_who_writes_captions_is_told_what_their_files_leave_out(
+    golden: Path, tmp_path: Path
+) -> None:
+    """In what training starts, or which option it takes where the captions are in files."""
+    folder = tmp_path / "photos"
+    shutil.copytree(golden, folder)
+
+    def said(**options: bool) -> list[str]:
+        events: list[Event] = []
+        caption_folder(CaptionRequest(folder=folder, base="mini", **options), events.append)
+        return [e.text for e in events if isinstance(e, Note) and "'golden'" in e.text]
+
+    (read,) = said()
+    assert read.endswith("a subject's target starts as it")
+    (written,) = said(write=True)
+    assert written.endswith("is trained from their files with --class 'golden'")
+    assert captioned(folder).shared == "" and said() == []
 
 
 def test_an_ablation_tells_it_of_every_folder(golden: Path, tmp_path: Path) -> None:
