@@ -34,8 +34,8 @@ THRESHOLDS = {"noun": 0.9, "colour": 0.99, "pattern": 0.65, "size": 0.5, "ground
 PAIRED = {"noun": 0.9, "pattern": 0.9}
 # In photos of a thing a pair is a picture of which one half has a noun at CERTAIN or more that the
 # other has at ABSENT or less: so 69 % of the pairs are told, and 1.6 % of single things taken for
-# one. Of different things it is one of which both halves have nouns, each its own: 43 and 1.4 %.
-# (Either: 73 and 2.5 %.)
+# one. Of different things it is one of which both halves have nouns, each its own: 43 and 1.4 %
+# (by either rule: 73 and 2.5 %; without a command, as these 2000 are taken for photos of a thing).
 CERTAIN, ABSENT = 0.99, 0.01
 UNSAID = {"colour": PLAIN, "pattern": PLAIN, "size": "medium"}  # what goes without saying
 LOOKS = ("size", "colour", "pattern", "noun")  # in the order in which they are said
@@ -107,10 +107,11 @@ def sure(scorer: Scorer, pictures: np.ndarray) -> list[Seen]:
         return [Seen(*each) for each in zip(things, grounds, strict=True)]
 
     # A thing that fills the picture reads the same on both sides, if anything.
-    both = seen([len({one["noun"] for one in pair if "noun" in one}) == 2 for pair in halves])
+    by_both = seen([len({one["noun"] for one in pair if "noun" in one}) == 2 for pair in halves])
+    if _differ(by_both):
+        return by_both
     alone = _alone(left["noun"], right["noun"]) | _alone(right["noun"], left["noun"])
-    either = seen(alone.tolist())
-    return both if _differ(both) or _differ(either) else either
+    return seen(alone.tolist())
 
 
 def _pair(whole: Mapping[str, str], halves: Sequence[dict[str, str]]) -> tuple[dict[str, str], ...]:

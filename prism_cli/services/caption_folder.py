@@ -70,7 +70,7 @@ def caption_folder(request: CaptionRequest, on_event: OnEvent = ignore) -> Capti
         files=not request.force,
     )
     if captioned.shared:
-        on_event(Note(_about_look(captioned.shared, request.write)))
+        on_event(Note(_about_look(captioned.shared, request)))
     failed = {problem.file: problem for problem in captioned.problems}
     shared = Counter(sidecar_of(photo.path) for photo in intake.photos)
     lines: list[PhotoCaption] = []
@@ -87,12 +87,13 @@ def caption_folder(request: CaptionRequest, on_event: OnEvent = ignore) -> Capti
     return CaptionResult(captions=tuple(lines), problems=tuple(failed.values()))
 
 
-def _about_look(look: str, write: bool) -> str:
+def _about_look(look: str, request: CaptionRequest) -> str:
     """What becomes of a look that the photos share and no caption has."""
     said = f"the photos share {look!r}, which no caption says"
-    if write:
-        return f"{said}: a subject is trained from their files with --class {look!r}"
-    return f"{said}: a subject's target starts as it"
+    if request.write:
+        return f"{said}: to train a subject from these files, add --class {look!r}"
+    without = "without caption files " if request.force else ""
+    return f"{said}: {without}a subject's target starts as it"
 
 
 def _line(photo: Photo, caption: Caption, written: Path | None) -> PhotoCaption:

@@ -107,8 +107,10 @@ def test_who_writes_captions_is_told_what_their_files_leave_out(
     (read,) = said()
     assert read.endswith("a subject's target starts as it")
     (written,) = said(write=True)
-    assert written.endswith("is trained from their files with --class 'golden'")
+    assert written.endswith("to train a subject from these files, add --class 'golden'")
     assert captioned(folder).shared == "" and said() == []
+    (anew,) = said(force=True)
+    assert anew.endswith("without caption files a subject's target starts as it")
 
 
 def test_an_ablation_tells_it_of_every_folder(golden: Path, tmp_path: Path) -> None:
