@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 _GAP, _CAPTION, _LINE, _INSET, _INK, _PAPER = 8, 22, 17, 2, (40, 40, 40), (255, 255, 255)
 
@@ -64,7 +64,7 @@ def _room(captions: Sequence[str], k: int, columns: int) -> int:
     return 1 + next((n for n, caption in enumerate(after) if caption), room - 1)
 
 
-def _broken(text: str, font: Font, width: int) -> str:
+def _broken(text: str, font: _Font, width: int) -> str:
     """`text` in lines of at most `width` px, at spaces where there are any."""
     lines = [""]
     for letter in text:

@@ -10,8 +10,6 @@ from prism_cli.reports.contact_sheet import contact_sheet
 
 TILE, GAP = 160, 8
 LONG = "a [mydog] with a tree and autumn leaves in the background"
-
-
 WIDE = "[" + "w" * 60 + "]"
 
 
