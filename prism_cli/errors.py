@@ -90,6 +90,10 @@ class TooLarge(Refused):
     """A base that does not fit into this machine, whatever is done."""
 
 
+class OutOfMemory(PrismError):
+    """The device or the RAM has no room left, whatever was planned."""
+
+
 class PhotosRefused(Refused):
     """The photos cannot be learned from."""
 
@@ -190,6 +194,14 @@ class NoPermission(StorageFailed):
 
 class StorageBusy(PrismError):
     """Another process is writing there, and goes on."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether that is what it says: torch does of CUDA, Metal and the CPU, each in its words."""
+    said = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in said)
+    )
 
 
 _NO_FOLDER = "a part of that path is a file and no folder: choose another path"

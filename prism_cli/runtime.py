@@ -70,12 +70,12 @@ class Machine:
 def detect() -> Runtime:
     """The first of CUDA, Apple's Metal and the CPU that is here.
 
-    bf16 where a GPU has it: fp16 needs loss scaling. The CPU computes in fp32: without AVX512-BF16
-    or AMX, bf16 is about ten times slower.
+    bf16 where a GPU computes in it, which torch emulates elsewhere: fp16 needs loss scaling. The
+    CPU computes in fp32: without AVX512-BF16 or AMX, bf16 is about ten times slower.
     """
     if torch.cuda.is_available():
-        dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-        return Runtime(torch.device("cuda"), dtype)
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return Runtime(torch.device("cuda"), torch.bfloat16 if native else torch.float32)
     if torch.backends.mps.is_available():
         return Runtime(torch.device("mps"), torch.float32)
     return Runtime(torch.device("cpu"), torch.float32)

@@ -9,14 +9,15 @@ from pathlib import Path
 import diffusers
 import transformers
 
-from prism_cli.errors import BaseRefused
+from prism_cli.errors import BaseRefused, out_of_memory
 
 
 @contextmanager
 def loading(kind: str, folder: Path) -> Iterator[None]:
     """While open, the libraries are quiet, and whatever they raise becomes BaseRefused.
 
-    kind: what the base is called in the error.
+    But for a device that has no room, which is no fault of the files. kind: what the base is called
+    in the error.
     """
     diffusers.logging.set_verbosity_error()
     transformers.logging.set_verbosity_error()
@@ -24,6 +25,8 @@ def loading(kind: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # the libraries raise whatever they met
+        if out_of_memory(error):
+            raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BaseRefused(
             f"cannot load a {kind} base from {folder}: {reason}",

@@ -13,6 +13,7 @@ from prism_cli.cli import listing, render
 from prism_cli.cli.main import app
 from prism_cli.cli.options import JsonFlag, QuietFlag, complete_base
 from prism_cli.cli.progress import progress
+from prism_cli.cli.terminal import is_terminal
 from prism_cli.errors import BaseNotDownloaded, Interrupted
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _take(offer: Offer, yes: bool) -> None:
     if offer.note is not None:
         with progress() as on_event:
             on_event(offer.note)
-    if not yes and not sys.stdin.isatty():
+    if not yes and not is_terminal(sys.stdin):
         offer.refusal.hint += ", or add --yes"
         raise offer.refusal
     size = f" ({render.size(offer.size)})" if offer.size else ""

@@ -13,6 +13,7 @@ from prism_cli.cli import listing, render
 from prism_cli.cli.main import app
 from prism_cli.cli.options import BaseOption, JsonFlag, QuietFlag
 from prism_cli.cli.progress import progress
+from prism_cli.cli.terminal import is_terminal
 from prism_cli.errors import HubUnreachable, Interrupted, OptionRefused
 from prism_cli.settings import CaptionOptions
 
@@ -124,7 +125,7 @@ def local_or_next(yes: bool) -> Source:
 
     if local_captioner.find() is not None:
         return Source.LOCAL
-    if not yes and not sys.stdin.isatty():
+    if not yes and not is_terminal(sys.stdin):
         local_captioner.require()
     size = render.size(local_captioner.SIZE)
     if not render.confirmed(

@@ -22,6 +22,7 @@ from prism_cli.cli.options import (
     QuietFlag,
 )
 from prism_cli.cli.progress import progress
+from prism_cli.cli.terminal import is_terminal
 from prism_cli.errors import Interrupted
 from prism_cli.settings import CaptionOptions
 
@@ -182,7 +183,7 @@ def make_sure_of_judges(*, practice: bool, yes: bool) -> None:
     missing = missing_encoders()
     if not missing:
         return
-    if not yes and not sys.stdin.isatty():
+    if not yes and not is_terminal(sys.stdin):
         raise refusal(missing)
     names = " and ".join(source.name for source in missing)
     size = render.size(sum(source.size for source in missing))

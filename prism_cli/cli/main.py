@@ -15,7 +15,7 @@ from typer.main import get_command_from_info, get_group_from_info
 
 from prism_cli import __version__
 from prism_cli.cli import render
-from prism_cli.errors import Interrupted, PrismError, StorageFailed
+from prism_cli.errors import Interrupted, OutOfMemory, PrismError, StorageFailed, out_of_memory
 
 # Command -> the module that registers it, in the order of the help. A module is imported when its
 # command is typed: `prism list` waits for nothing that only `prism train` needs.
@@ -80,6 +80,15 @@ class PrismGroup(TyperGroup):
             problem = error
         except KeyboardInterrupt:
             problem = Interrupted("stopped before it was done")
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            # A plan is an estimate, and what else runs may take memory after it was made.
+            problem = OutOfMemory(
+                "there is not enough free memory left to go on",
+                hint="end what else takes memory, of a GPU too, and run the same command again, or"
+                " choose a smaller --base",
+            )
         except OSError as error:
             if error.filename is None and error.errno != errno.ENOSPC:
                 raise

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from prism_cli.cli import render
+from prism_cli.cli.terminal import is_terminal
 from prism_cli.services.events import (
     Event,
     Note,
@@ -30,7 +31,7 @@ def progress() -> Iterator[OnEvent]:
         yield _json_line
     elif style.quiet:
         yield _warnings_only
-    elif sys.stderr.isatty():
+    elif is_terminal(sys.stderr):
         with _bar() as sink:
             yield sink
     else:

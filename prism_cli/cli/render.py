@@ -6,12 +6,14 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
 from prism_cli.cli import terminal_picture
+from prism_cli.cli.terminal import is_terminal
 from prism_cli.errors import Interrupted, OptionRefused, PrismError
 from prism_cli.services.first_prompt import first_prompt
 
@@ -53,7 +55,7 @@ def use(*, json: bool = False, quiet: bool = False) -> None:
 
 def out() -> Console:
     """Return a console on the present stdout; made anew, since a test or a pipe may replace it."""
-    return _console(width=None if sys.stdout.isatty() else _UNWRAPPED)
+    return _console(width=None if is_terminal(sys.stdout) else _UNWRAPPED)
 
 
 def err() -> Console:
@@ -100,7 +102,8 @@ def error(problem: PrismError) -> None:
     """Print a cause and what mends it: sentences, or JSON on both streams where that was asked."""
     if _style.json:
         content = {"cause": problem.message, "hint": problem.hint, "status": problem.exit_status}
-        print(json.dumps({"format": JSON_FORMAT, "error": content}, indent=2))
+        with suppress(OSError):  # stdout may be what is wrong; stderr says it too
+            print(json.dumps({"format": JSON_FORMAT, "error": content}, indent=2), flush=True)
         event("Error", content)
         return
     err().print(styled(("error:", "bold red"), f" {problem.message}"))
@@ -127,7 +130,7 @@ def confirmed(question: str, yes: bool) -> bool:
     """Whether to go on: asked on a terminal; elsewhere only `--yes` says so."""
     if yes:
         return True
-    if not sys.stdin.isatty():
+    if not is_terminal(sys.stdin):
         raise OptionRefused(
             "this cannot be undone, and there is no terminal to ask on",
             hint="run it again with --yes",

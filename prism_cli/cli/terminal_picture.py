@@ -8,13 +8,15 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from prism_cli.cli.terminal import is_terminal
+
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 def can_show() -> bool:
     """Whether there is a terminal on both ends, to ask and to draw on, and it has a size."""
-    if not (sys.stdout.isatty() and sys.stdin.isatty()):
+    if not (is_terminal(sys.stdout) and is_terminal(sys.stdin)):
         return False
     columns, lines = os.get_terminal_size(sys.stdout.fileno())
     return columns > 0 and lines > 0

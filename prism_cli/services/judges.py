@@ -15,7 +15,7 @@ from prism_cli.encoders.base import ImageEncoder, TextImageEncoder
 from prism_cli.encoders.clip import ClipEncoder
 from prism_cli.encoders.dino import DinoEncoder
 from prism_cli.encoders.drawn import DrawnEncoder
-from prism_cli.errors import EncoderRefused
+from prism_cli.errors import EncoderRefused, out_of_memory
 from prism_cli.services.encoder_files import CLIP, DINO, encoder_folder
 
 
@@ -65,18 +65,15 @@ def judges_for(entry: BaseEntry, device: torch.device) -> Judges:
 def _loading(folder: Path, mend: str) -> Iterator[Path]:
     """While open, transformers is quiet, and whatever it raises becomes EncoderRefused.
 
-    mend: what helps where the files are damaged.
+    But for a device that has no room. mend: what helps where the files are damaged.
     """
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     try:
         yield folder
-    except torch.OutOfMemoryError as error:
-        raise EncoderRefused(
-            f"the GPU has no room for the encoder in {folder}",
-            hint="end what else uses the GPU and run the same command again",
-        ) from error
     except Exception as error:  # it raises whatever it met
+        if out_of_memory(error):
+            raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise EncoderRefused(
             f"cannot load an encoder from {folder}: {reason}",

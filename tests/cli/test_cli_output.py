@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,8 +20,9 @@ from prism_cli import __version__
 from prism_cli.cli import terminal_picture
 from prism_cli.registry.archive import pack
 from prism_cli.registry.manifest import OptionValue, PhotoRecord
+from prism_cli.registry.store import Registry
 from tests.cli import worlds
-from tests.cli.running import PRISM, Ran, Terminal, call, environment, on_terminal, spawn
+from tests.cli.running import PATIENCE, PRISM, Ran, Terminal, call, environment, on_terminal, spawn
 from tests.registry.samples import MANIFEST, MEMBERS, composition, png
 
 Golden = Callable[[str, str], None]
@@ -179,6 +181,52 @@ def test_a_reader_that_leaves_early_is_no_error(three: None) -> None:
     os.close(writer)
 
     assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the shell's")
+@pytest.mark.parametrize(
+    ("command", "status", "said"),
+    [
+        ("show mydog >&-", 0, ""),
+        ("rm mydog <&-", 4, "there is no terminal to ask on"),
+        ("gen x --base sd15 <&-", 3, "the base sd15 is not on this machine"),
+        ("show mydog --json > /dev/full", 1, '"cause": "cannot use the output'),
+    ],
+)
+def test_a_stream_that_is_closed_or_full(command: str, status: int, said: str) -> None:
+    """Some supervisors start processes so."""
+    worlds.keep("mydog")
+    line = f"{shlex.join(PRISM)} {command}"
+
+    done = subprocess.run(
+        ["sh", "-c", line], env=environment(), capture_output=True, text=True, timeout=PATIENCE
+    )
+
+    assert done.returncode == status, done.stderr
+    assert said in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA out of memory. Tried to allocate 2.00 GiB",
+        "MPS backend out of memory (MPS allocated: 9.00 GB)",
+        "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory",
+    ],
+)
+def test_no_memory_is_a_sentence(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever of torch's devices says it; any other RuntimeError is a bug."""
+
+    def entries(registry: Registry) -> None:
+        raise RuntimeError(words)
+
+    monkeypatch.setattr(Registry, "entries", entries)
+
+    ran = call("list")
+    assert ran.status == 1 and ran.stderr.startswith("error: there is not enough free memory")
+    words = "sizes of tensors must match"
+    with pytest.raises(RuntimeError):
+        call("list")
 
 
 def test_removing_and_renaming(golden: Golden) -> None:

@@ -1,0 +1,38 @@
+"""What is told of a device, and of a base that does not load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from prism_cli import runtime
+from prism_cli.backbones.loading import loading
+from prism_cli.errors import BaseRefused
+
+
+def test_no_room_is_no_damage() -> None:
+    """Whole files are not to be downloaded again; it becomes a sentence where it is printed."""
+    with (
+        pytest.raises(torch.OutOfMemoryError, match="out of memory"),
+        loading("FLUX", Path("base")),
+    ):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    with pytest.raises(BaseRefused, match="a header is cut"), loading("FLUX", Path("base")):
+        raise ValueError("a header is cut")
+
+
+@pytest.mark.parametrize(("native", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_emulated_bf16_is_none(
+    native: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch says yes of a Turing or Volta GPU too, which computes it piece by piece in fp32."""
+
+    def supported(including_emulation: bool = True) -> bool:
+        return native or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+
+    assert runtime.detect() == runtime.Runtime(torch.device("cuda"), dtype)
