@@ -75,7 +75,11 @@ class Prepared:
 
     @property
     def fingerprint(self) -> str:
-        """Equal for two trainings that must give the same result; it names their checkpoint."""
+        """Equal for two trainings of which one may go on where the other stopped.
+
+        It names their checkpoint. How much memory is free, hence `fitting`, is no part of it.
+        """
+        runtime = self.runtime
         facts = {
             "base": self.entry.revision,
             "photos": [photo.sha256 for photo in self.intake.photos],
@@ -90,7 +94,9 @@ class Prepared:
             "template": self.template,
             "crop": [self.request.crop, self.request.crops],
             "seed": self.request.seed,
-            "machine": self.machine,
+            "machine": [
+                *map(str, (runtime.device, runtime.dtype, runtime.compiled, torch.__version__))
+            ],
             "prism": __version__,
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -116,12 +122,19 @@ class Prepared:
     @property
     def machine(self) -> list[str]:
         """What of the machine decides a result: not where a part waits, nor what is kept."""
+        runtime, (text, quantization, *batches) = self.runtime, self.fitting
+        return [
+            *(str(runtime.device), str(runtime.dtype), text, quantization),
+            *(["compiled"] if runtime.compiled else []),
+            *(*batches, torch.__version__),
+        ]
+
+    @property
+    def fitting(self) -> list[str]:
+        """What of that follows from the memory that is free as a training starts."""
         runtime = self.runtime
-        deciding = (
-            *(runtime.device, runtime.dtype, runtime.text_dtype, runtime.quantization),
-            *(("compiled",) if runtime.compiled else ()),
-        )
-        return [*map(str, (*deciding, runtime.micro_batch, runtime.vae_tiled)), torch.__version__]
+        chosen = (runtime.text_dtype, runtime.quantization, runtime.micro_batch, runtime.vae_tiled)
+        return [*map(str, chosen)]
 
 
 def prepare(

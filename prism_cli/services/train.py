@@ -56,8 +56,9 @@ def train(
     """Learn a concept and keep it. `now` is the time that goes into the archive.
 
     Stopped at any moment, it leaves the registry as it was and a checkpoint; called again with the
-    same request it goes on from there, to the same archive. Raises what `prepare` raises, TooLarge,
-    NameTaken, StorageFailed, and StorageBusy where another process is at the same training.
+    same request it goes on from there, to the same archive where its base is fitted alike. Raises
+    what `prepare` raises, TooLarge, NameTaken, StorageFailed, and StorageBusy where another process
+    is at the same training.
     """
     began = time.monotonic()
     prepared, plan = fitted(prepare(request, on_event), on_event)
@@ -160,6 +161,7 @@ def training_run(
         seed=prepared.request.seed,
         lora_seed=prepared.lora_seed,
         checkpoint_path=prepared.checkpoint_path,
+        fitting=prepared.fitting,
         created=f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
         on_event=on_event,
         previews=preview_prompts(prepared.entry, prepared.name, prepared.request.kind),

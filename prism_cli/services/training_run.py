@@ -1,6 +1,7 @@
 """The two stages with their checkpoints: a run can be stopped anywhere and goes on.
 
-Bit for bit, on as many threads as before: another number adds up in another order.
+Bit for bit, on as many threads as before, and with its base fitted to the memory as before: else
+sums are added up in another order.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ from prism_cli.method.tokens import ConceptTokens, init_tokens
 from prism_cli.runtime import generator
 from prism_cli.services import checkpoint
 from prism_cli.services.checkpoint import Checkpoint
-from prism_cli.services.events import OnEvent, StageBegan, StageEnded, StageMoved
+from prism_cli.services.events import Note, OnEvent, StageBegan, StageEnded, StageMoved
 from prism_cli.settings import Recipe
 
 TOKENS, LORA = "tokens", "lora"  # the stages' names, in events and in checkpoints
 CHECKPOINT_SECONDS = 5.0  # what a kill may cost; the result does not depend on it
+CHECKPOINT_SHARE = 20  # times as long as the last one took to write, at least, until the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class TrainingRun:
     seed: int
     lora_seed: int  # stage 2 has draws of its own: a resume need not replay stage 1's
     checkpoint_path: Path
+    fitting: Sequence[str] = ()  # how the base was made to fit the memory: `Prepared.fitting`
     created: str  # when the training first began; kept across a resume
     on_event: OnEvent
     previews: Sequence[Prompt] = (NULL,)  # encoded between the stages, for whoever draws them
@@ -83,6 +86,10 @@ class TrainingRun:
         saved = checkpoint.read(self.checkpoint_path)
         if saved is not None:
             self.created = saved.facts["created"]
+            if saved.facts["fitting"] != list(self.fitting):
+                self.on_event(
+                    Note("the memory that is free has changed, which moves the result a little")
+                )
         rng = generator(self.seed)
         tokens = init_tokens(
             self.backbone,
@@ -128,6 +135,7 @@ class TrainingRun:
                 {
                     "stage": TOKENS,
                     "created": self.created,
+                    "fitting": list(self.fitting),
                     "step": state.step,
                     "curve": state.curve,
                 },
@@ -160,6 +168,7 @@ class TrainingRun:
                 {
                     "stage": LORA,
                     "created": self.created,
+                    "fitting": list(self.fitting),
                     "step": state.step,
                     "curve": state.curve,
                     "outcome": {k: getattr(outcome, k) for k in StageOutcome.__slots__},
@@ -183,19 +192,27 @@ class TrainingRun:
     ) -> StageOutcome:
         """Step through a stage, report each step, and save every few seconds and at its start."""
         self.on_event(StageBegan(stage, total, state.step))
-        checkpoint.write(self.checkpoint_path, snapshot())
-        saved_at = time.monotonic()
+        due = self._save(snapshot())
         for step, losses in steps:
             _check_finite(stage, step, [*losses.values(), state.curve[-1]])
             self.on_event(StageMoved(stage, step, losses))
-            if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
-                checkpoint.write(self.checkpoint_path, snapshot())
-                saved_at = time.monotonic()
+            if time.monotonic() > due:
+                due = self._save(snapshot())
         _check_finite(stage, state.step, state.curve)
         ended = "plateau" if state.step < total else "cap"
         self.on_event(StageEnded(stage, state.step, ended))
         curve = tuple(state.curve)
         return StageOutcome(state.step, ended, curve[0], curve[-1], curve)
+
+    def _save(self, taken: Checkpoint) -> float:
+        """Write a checkpoint; when the next one is due, by the monotonic clock.
+
+        That of a large LoRA is of gigabytes, which a slow disk would spend its time on.
+        """
+        began = time.monotonic()
+        checkpoint.write(self.checkpoint_path, taken)
+        done = time.monotonic()
+        return done + max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * (done - began))
 
     def _restore(self, state: TokenTraining | Finetuning, saved: Checkpoint) -> None:
         checkpoint.restore_optimizer(state.optimizer, saved.part("optimizer."))

@@ -40,7 +40,7 @@ from prism_cli.services import checkpoint, training_run
 from prism_cli.services import train as module
 from prism_cli.services.concept_archive import unpack_lora, unpack_tokens
 from prism_cli.services.events import Event, Note, StageMoved, ignore
-from prism_cli.services.prepare import TrainRequest, prepare
+from prism_cli.services.prepare import Prepared, TrainRequest, prepare
 from prism_cli.services.train import TrainResult, train
 from tests.registry.samples import concept
 from tests.tiny_pipeline import save_tiny_pipeline
@@ -207,6 +207,7 @@ class TestTheSameAgain:
     ) -> None:
         """Stopped anywhere and called again, it makes the archive that it would have made."""
         monkeypatch.setattr(training_run, "CHECKPOINT_SECONDS", -1.0)
+        monkeypatch.setattr(training_run, "CHECKPOINT_SHARE", 0)
         with pytest.raises(_Stopped):
             learn(on_event=stopped_at(stage, step))
         assert Registry(paths.concepts_dir()).names() == []
@@ -603,3 +604,20 @@ def test_many_photos_are_warned_of(tmp_path: Path) -> None:
 
     assert len(warned) == 1 and "21 photos are many" in warned[0] and "800 samples" in warned[0]
     assert sum(isinstance(e, Note) and "photos are many" in e.text for e in events) == 1
+
+
+def test_a_checkpoint_is_found_however_much_memory_is_free(tmp_path: Path) -> None:
+    """Not on another device, and an ablation's row says how its base was fitted."""
+    for k, level in enumerate((0, 255)):
+        Image.new("RGB", (64, 64), (level,) * 3).save(tmp_path / f"{k}.png")
+    found = prepare(TrainRequest(folder=tmp_path, name="x", file={"captions.source": "none"}))
+
+    def on(**fitted: Any) -> Prepared:
+        return replace(found, runtime=replace(found.runtime, **fitted))
+
+    short = on(micro_batch=2, text_dtype=torch.bfloat16, quantization="int8", vae_tiled=True)
+    assert short.checkpoint_path == found.checkpoint_path
+    assert short.fitting == ["torch.bfloat16", "int8", "2", "True"] != found.fitting
+    assert short.machine != found.machine
+    assert on(device=torch.device("meta")).checkpoint_path != found.checkpoint_path
+    assert on(compiled=True).checkpoint_path != found.checkpoint_path

@@ -13,7 +13,7 @@ from prism_cli.backbones.base import Backbone
 from prism_cli.errors import TrainingDiverged
 from prism_cli.services import checkpoint, training_run
 from prism_cli.services.checkpoint import CheckpointDamaged
-from prism_cli.services.events import Event, StageBegan, StageEnded, StageMoved, ignore
+from prism_cli.services.events import Event, Note, StageBegan, StageEnded, StageMoved, ignore
 from prism_cli.services.training_run import LORA, TOKENS, Trained, TrainingRun
 from prism_cli.settings import FinetuneOptions, Recipe, TokenOptions
 from tests.bases import fresh_mini, seeded
@@ -73,6 +73,12 @@ def a_run(
     )
 
 
+def save_every_step(patch: pytest.MonkeyPatch) -> None:
+    """However long a checkpoint takes to write."""
+    patch.setattr(training_run, "CHECKPOINT_SECONDS", -1.0)
+    patch.setattr(training_run, "CHECKPOINT_SHARE", 0)
+
+
 def stopped_at(stage: str, step: int) -> Callable[[Event], None]:
     """A sink that raises once `step` of `stage` is reported."""
 
@@ -97,7 +103,10 @@ def same(one: Trained, other: Trained) -> bool:
 @pytest.fixture(params=[0.0, 1e9], ids=["checkpoint at every step", "checkpoint at the start"])
 def _saving(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Checkpoints are as fresh as can be, or as old: only those at the start of a stage."""
-    monkeypatch.setattr(training_run, "CHECKPOINT_SECONDS", -1.0 if not request.param else 1e9)
+    if request.param:
+        monkeypatch.setattr(training_run, "CHECKPOINT_SECONDS", request.param)
+    else:
+        save_every_step(monkeypatch)
 
 
 @pytest.mark.usefixtures("_saving")
@@ -131,7 +140,7 @@ def test_a_run_stopped_after_every_step_goes_on_bit_for_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Twelve processes, one step each, make what one process makes."""
-    monkeypatch.setattr(training_run, "CHECKPOINT_SECONDS", -1.0)
+    save_every_step(monkeypatch)
     uninterrupted = a_run(tmp_path / "a").run()
 
     for stage in (TOKENS, LORA):
@@ -146,7 +155,7 @@ def test_a_run_on_the_embedded_base_goes_on_bit_for_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same on a real model: stopped once in each stage."""
-    monkeypatch.setattr(training_run, "CHECKPOINT_SECONDS", -1.0)
+    save_every_step(monkeypatch)
     recipe = replace(
         RECIPE,
         tokens=replace(RECIPE.tokens, steps=2, evaluation_times=1, residual_length=0),
@@ -169,7 +178,7 @@ def test_it_goes_on_where_the_checkpoint_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No step is made twice that a checkpoint holds, and the stages say where they begin."""
-    monkeypatch.setattr(training_run, "CHECKPOINT_SECONDS", -1.0)
+    save_every_step(monkeypatch)
     with pytest.raises(_Stopped):
         a_run(tmp_path / "b", stopped_at(LORA, 4)).run()
     events: list[Event] = []
@@ -218,29 +227,52 @@ def test_the_time_of_the_first_start_is_kept(tmp_path: Path) -> None:
     assert later.created == "2026-01-31T12:00:00Z"
 
 
+@pytest.mark.parametrize(
+    ("cost", "saved_at"),
+    [
+        (0.0, [0, 3, 6, 9, 12]),  # a step of two seconds each gives one every third step
+        (0.5, [0, 6, 12]),  # ten seconds, twenty times what a write takes
+    ],
+)
 def test_checkpoints_are_written_as_time_passes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cost: float, saved_at: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every five seconds: a step of two seconds each gives one every third step."""
-    clock = iter(range(0, 10_000, 2))
-    monkeypatch.setattr(training_run.time, "monotonic", lambda: float(next(clock)))
-    steps: list[int] = []
-    write = checkpoint.write
+    """Every five seconds, and rarer where a large one takes its time."""
+    now, steps = [0.0], list[int]()
+    monkeypatch.setattr(training_run.time, "monotonic", lambda: now[0])
+
+    def tick(event: Event) -> None:
+        now[0] += 2.0 * isinstance(event, StageMoved)
 
     def count(path: Path, saved: checkpoint.Checkpoint) -> None:
         steps.append(saved.facts["step"])
-        write(path, saved)
+        now[0] += cost
 
     monkeypatch.setattr(checkpoint, "write", count)
     recipe = replace(
         RECIPE,
-        tokens=replace(RECIPE.tokens, steps=8),
+        tokens=replace(RECIPE.tokens, steps=13),
         finetuning=replace(RECIPE.finetuning, steps=0),
     )
 
-    a_run(tmp_path / "a", recipe=recipe).run()
+    a_run(tmp_path / "a", tick, recipe).run()
 
-    assert steps == [0, 3, 6]
+    assert steps == saved_at
+
+
+def test_it_goes_on_when_the_base_is_fitted_otherwise(tmp_path: Path) -> None:
+    """Less memory is free than as it began: nothing is lost, and it is said."""
+    with pytest.raises(_Stopped):
+        a_run(tmp_path / "b", stopped_at(TOKENS, 2)).run()
+    events: list[Event] = []
+    again = a_run(tmp_path / "b", events.append)
+    again.fitting = ["torch.float32", "None", "2", "False"]
+
+    again.run()
+
+    assert [e.text for e in events if isinstance(e, Note)] == [
+        "the memory that is free has changed, which moves the result a little"
+    ]
 
 
 def test_a_damaged_checkpoint_is_not_started_over_in_silence(tmp_path: Path) -> None:
