@@ -7,10 +7,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 
 from prism_cli.errors import StorageBusy, storage
 
 PARTIAL = ".partial"  # suffix of a file that is still being written; safe to delete
+_UMASK = Lock()  # captions and verdicts are kept by several threads
 LOCK_TIMEOUT = 30.0  # seconds; the largest archive is written and verified in less
 
 
@@ -123,8 +125,9 @@ def held(lock: Path, written: Path, *, wait: bool = False) -> Iterator[bool]:
 
 def _umask() -> int:
     """The user's umask, which `tempfile` overrides; it can be read only by changing it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
+    with _UMASK:
+        mask = os.umask(0o077)
+        os.umask(mask)
     return mask
 
 

@@ -9,8 +9,8 @@ import hashlib
 import json
 import shlex
 import shutil
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,9 @@ class EvaluationStore:
 
     def held(self, pictures: Path, timeout: float | None = None) -> AbstractContextManager[None]:
         """Keep other processes from drawing the same, and from deleting it. Raises StorageBusy."""
-        return locked(pictures / ".lock", pictures, timeout)
+        with storage("write", pictures):
+            pictures.mkdir(parents=True, exist_ok=True)  # where `idle` finds it
+        return locked(self._lock(pictures), pictures, timeout)
 
     def alone(self) -> AbstractContextManager[None]:
         """Keep other evaluations from putting numbers and a sheet here. Raises StorageBusy."""
@@ -66,14 +68,27 @@ class EvaluationStore:
             ):
                 shutil.rmtree(folder)
 
-    def remove(self) -> None:
-        """Delete it, whatever has been drawn. Raises StorageBusy where a process is drawing."""
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        """Keep others from drawing any of it. Raises StorageBusy where a process is at it."""
         with ExitStack() as stack:
             for folder in self.folder.glob("drawn-*"):
                 stack.enter_context(self.held(folder, timeout=0))
-            with storage("delete", self.folder):
-                if self.folder.is_dir():
-                    shutil.rmtree(self.folder)
+            yield
+
+    def remove(self) -> None:
+        """Delete it, whatever has been drawn; while it is `idle`."""
+        with storage("delete", self.folder):
+            if self.folder.is_dir():
+                locks = [*map(self._lock, self.folder.glob("drawn-*"))]
+                shutil.rmtree(self.folder)
+                for lock in locks:
+                    with suppress(PermissionError):  # Windows keeps what is open
+                        lock.unlink(missing_ok=True)
+
+    def _lock(self, pictures: Path) -> Path:
+        """Beside the folder: on Windows one with an open file in it cannot be deleted."""
+        return self.folder.with_name(f".{self.folder.name}-{pictures.name}.lock")
 
     def _drawn(self) -> list[Path]:
         """Where the pictures are that the kept evaluation names; nowhere, if it is damaged."""

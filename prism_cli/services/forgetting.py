@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import ExitStack
 
 from prism_cli import paths
 from prism_cli.errors import storage
@@ -15,7 +16,7 @@ from prism_cli.services.photo_notes import folder_note
 def forget(names: Collection[str]) -> None:
     """Delete concepts of the registry, their evaluations, and the notes of where their photos lay.
 
-    What a concept that stays has in common with them stays too. Raises, before the first one goes,
+    What a concept that stays has in common with them stays too. Raises, before anything goes,
     ConceptNotFound, and StorageBusy where one is being evaluated; StorageFailed.
     """
     registry = Registry(paths.concepts_dir())
@@ -23,10 +24,17 @@ def forget(names: Collection[str]) -> None:
     left = [
         each.manifest for each in registry.entries() if each.manifest and each.name not in names
     ]
-    for learned in {each.learned for each in gone} - {each.learned for each in left}:
-        EvaluationStore(paths.evaluations_dir() / learned).remove()
-    for name in names:
-        registry.remove(name)
+    stores = [
+        EvaluationStore(paths.evaluations_dir() / learned)
+        for learned in {each.learned for each in gone} - {each.learned for each in left}
+    ]
+    with ExitStack() as stack:
+        for store in stores:
+            stack.enter_context(store.idle())
+        for name in names:
+            registry.remove(name)
+        for store in stores:
+            store.remove()
     for hashes in set(map(_photos, gone)) - set(map(_photos, left)):
         note = folder_note(hashes)
         with storage("delete", note):

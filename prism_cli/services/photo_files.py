@@ -145,8 +145,8 @@ def _formats() -> tuple[str, ...]:
 
 
 def _natural(path: Path) -> tuple[list[str | int], str]:
-    parts = re.split(r"([0-9]+)", path.name.casefold())
-    return [int(part) if part.isdecimal() else part for part in parts], path.name
+    parts = re.split(r"([0-9]+)", path.name.casefold())  # every second one is a number
+    return [int(part) if k % 2 else part for k, part in enumerate(parts)], path.name
 
 
 def _unidentified(path: Path) -> Finding:

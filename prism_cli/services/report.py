@@ -103,7 +103,7 @@ def write_report(request: ReportRequest, on_event: OnEvent = ignore) -> ReportRe
         text = render_markdown(report, beside.name if beside else None)
     else:
         text = render_html(report)
-    write_whole(path, text.encode())
+    write_whole(path, text.encode(errors="backslashreplace"))  # a file's name may be no text
     return ReportResult(
         name=request.name, path=path, picture=beside, evaluated=report.evaluation is not None
     )

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from prism_cli.errors import (
     StorageBusy,
     StorageFailed,
 )
+from prism_cli.files import write_whole
 from prism_cli.registry import store
 from prism_cli.registry.archive import read_manifest
 from prism_cli.registry.manifest import Manifest
@@ -639,6 +641,27 @@ def test_export_into_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
     exported = [registry.export(name, tmp_path / "backup") for name in ("mydog", "cat")]
 
     assert exported == [tmp_path / "backup" / "mydog.prism", tmp_path / "backup" / "cat.prism"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+def test_threads_that_write_leave_the_umask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read by changing it; another thread must not take what is set meanwhile for it."""
+    real, before = os.umask, os.umask(0o022)
+
+    def slow(mask: int) -> int:
+        found = real(mask)
+        time.sleep(0.002)
+        return found
+
+    monkeypatch.setattr(os, "umask", slow)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            [*pool.map(lambda k: write_whole(tmp_path / f"{k}", b""), range(40))]
+        assert {(tmp_path / f"{k}").stat().st_mode & 0o777 for k in range(40)} == {0o644}
+    finally:
+        assert real(before) == 0o022
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")

@@ -285,7 +285,7 @@ class TestOnMini:
 
         assert (found.references, found.held_out) == (2, 1)
         assert sorted(p.name for p in evaluated.folder.rglob("*") if p.is_file()) == sorted(
-            [*drawn, *[".lock"] * 2, "drawn.png", "evaluation.json", "leakage.json"]
+            [*drawn, ".lock", "drawn.png", "evaluation.json", "leakage.json"]
         )
 
     def test_it_is_kept_and_read_again(self, evaluated: EvalResult) -> None:

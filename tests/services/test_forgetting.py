@@ -47,17 +47,22 @@ def test_what_was_made_of_a_concept_goes_with_it() -> None:
 
 
 def test_what_is_being_drawn_is_not_deleted() -> None:
-    """Nor is the concept, until that has ended."""
+    """Nor is the concept, nor another that was named with it, until that has ended."""
     keep("dog", 1)
+    keep("cat", 2)
     evaluation, _ = made_of("dog")
+    other, _ = made_of("cat")
     drawing = evaluation / "drawn-1"
+    drawing.mkdir()
 
-    with EvaluationStore(evaluation).held(drawing), pytest.raises(StorageBusy):
-        forget(["dog"])
-    assert Registry(paths.concepts_dir()).names() == ["dog"] and drawing.is_dir()
+    for names in (["cat", "dog"], ["dog", "cat"]):
+        with EvaluationStore(evaluation).held(drawing), pytest.raises(StorageBusy):
+            forget(names)
+        assert Registry(paths.concepts_dir()).names() == ["cat", "dog"]
+        assert drawing.is_dir() and other.is_dir()
 
-    forget(["dog"])
-    assert not evaluation.exists()
+    forget(["dog", "cat"])
+    assert not any(each.name != ".lock" for each in paths.evaluations_dir().rglob("*"))
 
 
 def test_what_two_have_in_common_goes_with_the_last() -> None:

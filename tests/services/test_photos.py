@@ -72,6 +72,14 @@ def test_natural_order(tmp_path: Path) -> None:
     ]
 
 
+def test_digits_of_other_scripts_are_letters(tmp_path: Path) -> None:
+    """They have an order too, and a folder with them is read."""
+    names = ["\uff112.png", "img.png", "\u06631.png"]  # full-width and Arabic-Indic
+    for number, name in enumerate(names):
+        scenery(number).save(tmp_path / name)
+    assert sorted(photo.path.name for photo in take(tmp_path).photos) == sorted(names)
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "avif"])
 def test_formats(tmp_path: Path, suffix: str) -> None:
     """Each accepted format gives the picture that was saved."""

@@ -118,6 +118,17 @@ def test_the_sheet_is_of_the_evaluation() -> None:
     assert "](card-drawn.png)" in text
 
 
+def test_a_list_of_prompts_may_lie_in_a_file_of_any_name() -> None:
+    """Linux's names are bytes, which need be no text."""
+    worlds.keep("mydog")
+    store = EvaluationStore.of(Registry(paths.concepts_dir()).load("mydog"))
+    store.keep(dataclasses.replace(EVALUATION, prompt_list="p\udcff.txt"))
+
+    for name, markdown in (("page.html", False), ("card.md", True)):
+        write_report(ReportRequest(name="mydog", out=Path(name), markdown=markdown))
+        assert "p\\udcff.txt" in Path(name).read_text("utf-8").replace("\\\\", "\\")
+
+
 def test_a_card_of_a_damaged_preview_has_no_picture() -> None:
     preview = MEMBERS["preview.png"]
     members = {**MEMBERS, "preview.png": preview[:33] + bytes(len(preview) - 33)}
