@@ -28,8 +28,13 @@ if TYPE_CHECKING:
 
 JSON_FORMAT = 1  # of every object that --json prints; docs/reference.md
 _UNWRAPPED = 1 << 16  # columns: a pipe has no width, and what reads it wants whole lines
-# A file name or a stranger's caption must not steer the terminal.
-_CONTROLS = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if c != ord("\n")}
+# A file name or a stranger's caption must not steer the terminal, nor turn round what follows it.
+_DIRECTIONS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_ONE_LINE = {
+    **{c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160))},
+    **{c: f"\\u{c:04x}" for c in _DIRECTIONS},
+}
+_LINES = {c: spelt for c, spelt in _ONE_LINE.items() if c != ord("\n")}
 
 
 class Style(NamedTuple):
@@ -71,16 +76,19 @@ def _console(**where: Any) -> Console:
 
 
 def styled(*parts: str | tuple[str, str]) -> Text:
-    """Text that is printed as it is, its parts in a style each; no bracket in it is markup."""
+    """Text that is printed as it is, its parts in a style each; no bracket in it is markup.
+
+    Of control characters only line breaks work.
+    """
     from rich.text import Text
 
     texts = (part if isinstance(part, tuple) else (part, "") for part in parts)
-    return Text.assemble(*((printable(text), look) for text, look in texts))
+    return Text.assemble(*((text.translate(_LINES), look) for text, look in texts))
 
 
 def printable(text: str) -> str:
-    """`text` with its control characters spelt out."""
-    return text.translate(_CONTROLS)
+    """`text` on one line, its control characters spelt out."""
+    return text.translate(_ONE_LINE)
 
 
 def result(line: str) -> None:
@@ -106,9 +114,9 @@ def error(problem: PrismError) -> None:
             print(json.dumps({"format": JSON_FORMAT, "error": content}, indent=2), flush=True)
         event("Error", content)
         return
-    err().print(styled(("error:", "bold red"), f" {problem.message}"))
+    err().print(styled(("error:", "bold red"), f" {printable(problem.message)}"))
     if problem.hint:
-        err().print(styled((f"  {problem.hint}", "dim")))
+        err().print(styled((f"  {printable(problem.hint)}", "dim")))
 
 
 def hint(line: str) -> None:

@@ -285,6 +285,8 @@ def _members(fields: Fields) -> dict[str, MemberRecord]:
 def _contradictions(manifest: Manifest) -> list[str]:
     """Find what is wrong with fields that are each of the right type."""
     found: list[str] = []
+    if manifest.residual_lengths and not manifest.photos:
+        found.append("residual_lengths are of photos, and there are none")
     for encoder, lengths in manifest.residual_lengths.items():
         if not re.fullmatch(ENCODER, encoder):
             found.append(f"residual_lengths names {encoder[:40]!r}, which cannot name an encoder")

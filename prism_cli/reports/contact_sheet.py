@@ -13,7 +13,7 @@ _GAP, _CAPTION, _LINE, _INSET, _INK, _PAPER = 8, 22, 17, 2, (40, 40, 40), (255, 
 
 def as_tile(picture: Image.Image, tile: int = 256) -> Image.Image:
     """`picture` as it stands on a sheet: RGB, `tile` px wide, small ones enlarged smoothly."""
-    size = (tile, round(picture.height * tile / picture.width))
+    size = (tile, max(1, round(picture.height * tile / picture.width)))
     return picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
 
 

@@ -100,7 +100,7 @@ def _interference(found: Interference) -> list[str]:
             f"{pair.one} and {pair.other}",
             _number(pair.cosine),
             ", ".join(f"{name} {_number(cosine)}" for name, cosine in sorted(pair.tokens.items())),
-            f"{pair.clashes} of {len(pair.layers)}",
+            f"{pair.clashes} of {pair.changed}",
         )
         for pair in found.pairs
     ]

@@ -214,20 +214,17 @@ class InterferingLayer:
 class InterferingPair:
     """Two concepts of a composition.
 
-    cosine: of their weighted deltas. tokens: of their tokens, in each encoder. layers: those that
-    both change, the strongest cosine first.
+    cosine: of their weighted deltas. tokens: of their tokens, in each encoder. changed: how many
+    layers both change, of which so many clash. layers: those of the strongest cosines, in order.
     """
 
     one: str
     other: str
     cosine: float
     tokens: Mapping[str, float]
+    changed: int
+    clashes: int
     layers: tuple[InterferingLayer, ...]
-
-    @property
-    def clashes(self) -> int:
-        """How many of the layers clash."""
-        return sum(layer.clashes for layer in self.layers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from prism_cli.method.composition import Lora, factorized, rank_of, state_of, we
 from prism_cli.names import check_name
 from prism_cli.placeholders import MOST_WEIGHT
 from prism_cli.registry.archive import Archive, pack
-from prism_cli.registry.container import PREVIEW
+from prism_cli.registry.container import LORA, PREVIEW, TOKENS
 from prism_cli.registry.manifest import (
     COMPOSITION,
     BaseRef,
@@ -290,9 +290,9 @@ def _archive(
         for part in parts.concepts
         for encoder, rows in part.target.items()
     }
-    members = {"tokens.safetensors": save(tensors)}
+    members = {TOKENS: save(tensors)}
     if rank:
-        members["lora.safetensors"] = save(state_of(merged.lora))
+        members[LORA] = save(state_of(merged.lora))
     manifest = Manifest(
         name=name,
         kind=COMPOSITION,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -16,8 +16,9 @@ from prism_cli.errors import BaseMismatch
 from prism_cli.method.conditions import TEMPLATE, is_template
 from prism_cli.method.tokens import ConceptTokens
 from prism_cli.registry.archive import Archive, pack
-from prism_cli.registry.container import PREVIEW
+from prism_cli.registry.container import LORA, PREVIEW, RESIDUALS, TOKENS
 from prism_cli.registry.manifest import BaseRef, LoraSpec, Manifest, OptionValue, PhotoRecord
+from prism_cli.registry.refusals import TensorsRefused
 from prism_cli.settings import CROPS
 
 if TYPE_CHECKING:  # drawing unpacks concepts, and need not load what reads photos
@@ -64,8 +65,8 @@ def pack_concept(
         },
     )
     members = {
-        "tokens.safetensors": save({f"target.{e}": rows for e, rows in tokens.target.items()}),
-        "residuals.safetensors": save(
+        TOKENS: save({f"target.{e}": rows for e, rows in tokens.target.items()}),
+        RESIDUALS: save(
             {
                 f"residual.{i}.{encoder}": rows
                 for i, residual in enumerate(tokens.residuals)
@@ -75,7 +76,7 @@ def pack_concept(
         PREVIEW: preview,
     }
     if trained.lora:
-        members["lora.safetensors"] = save(trained.lora)
+        members[LORA] = save(trained.lora)
     return pack(manifest, members)
 
 
@@ -99,11 +100,11 @@ def read_curve(text: object) -> tuple[float, ...]:
 
 
 def unpack_tokens(archive: Archive) -> ConceptTokens:
-    """The learned rows of an archive that was read, hence verified; not of a composition."""
-    target = load(archive.members["tokens.safetensors"])
-    residuals: Mapping[str, Tensor] = {}
-    if "residuals.safetensors" in archive.members:
-        residuals = load(archive.members["residuals.safetensors"])
+    """The learned rows of an archive that was read, hence verified; not of a composition.
+
+    Raises TensorsRefused where they are no finite numbers.
+    """
+    target, residuals = _tensors(archive, TOKENS), _tensors(archive, RESIDUALS)
     encoders = [key.removeprefix("target.") for key in target]
     return ConceptTokens(
         archive.manifest.name,
@@ -117,11 +118,14 @@ def unpack_tokens(archive: Archive) -> ConceptTokens:
 
 
 def unpack_rows(archive: Archive) -> Rows:
-    """The learned rows under the slots that stand for them; of a composition, each parent's."""
+    """The learned rows under the slots that stand for them; of a composition, each parent's.
+
+    Raises TensorsRefused where they are no finite numbers.
+    """
     if not archive.manifest.parents:
         return unpack_tokens(archive).rows()
     name, rows = archive.manifest.name, dict[Slot, dict[str, Tensor]]()
-    for key, matrix in load(archive.members["tokens.safetensors"]).items():
+    for key, matrix in _tensors(archive, TOKENS).items():
         _, concept, encoder = key.split(".", 2)
         rows.setdefault(part_slot(name, concept), {})[encoder] = matrix
     return rows
@@ -145,9 +149,24 @@ def check_rows_fit(concept: str, rows: Rows, backbone: Backbone) -> None:
 
 
 def unpack_lora(archive: Archive) -> dict[str, Tensor]:
-    """The LoRA of an archive under diffusers' keys; empty where there is none."""
-    data = archive.members.get("lora.safetensors")
-    return load(data) if data is not None else {}
+    """The LoRA of an archive under diffusers' keys; empty where there is none.
+
+    Raises TensorsRefused where it has what is no finite number.
+    """
+    return _tensors(archive, LORA)
+
+
+def _tensors(archive: Archive, member: str) -> dict[str, Tensor]:
+    """A member's tensors, none where it is not there. What they hold is not seen before this."""
+    data = archive.members.get(member)
+    tensors = load(data) if data is not None else {}
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise TensorsRefused(
+                f"{archive.manifest.name!r} cannot be used: {name!r} of its {member} holds what is"
+                " no finite number"
+            )
+    return tensors
 
 
 def _options(prepared: Prepared) -> dict[str, OptionValue]:

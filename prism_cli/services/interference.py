@@ -31,6 +31,7 @@ LOST_IN_HALF = 0.2
 SHARED_WEIGHT = 0.7
 """Of each of two LoRAs in a sum: at that both are most often in the picture (docs/results.md)."""
 _MOST = 2**20  # bytes of a report in an archive
+_MOST_LAYERS = 4096  # of all pairs together, each about 90 bytes; two LoRAs of SDXL share 560
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,16 +148,22 @@ def _lowered(weights: Mapping[str, float], suffering: Collection[str]) -> Iterat
 
 
 def written_interference(found: InterferenceReport) -> str:
-    """The report as the archive keeps it, in JSON; of a layer its name and its three numbers."""
+    """The report as the archive keeps it, in JSON; of a layer its name and its three numbers.
+
+    Of many pairs each has only its strongest layers there, and how many there are.
+    """
+    most = max(1, _MOST_LAYERS // max(1, len(found.pairs)))
     pairs = [
         {
             "one": pair.one,
             "other": pair.other,
             "cosine": round(pair.cosine, 4),
             "tokens": {encoder: round(cosine, 4) for encoder, cosine in pair.tokens.items()},
+            "changed": len(pair.layers),
+            "clashes": len(pair.clashes),
             "layers": [
                 [each.layer, *(round(x, 4) for x in (each.cosine, each.reads, each.writes))]
-                for each in pair.layers
+                for each in pair.layers[:most]
             ],
         }
         for pair in found.pairs
@@ -178,16 +185,7 @@ def read_interference(text: object) -> Interference | None:
     try:
         content: Any = strict_json.parse(str(text).encode(), _MOST)
         return Interference(
-            pairs=tuple(
-                InterferingPair(
-                    one=str(each["one"]),
-                    other=str(each["other"]),
-                    cosine=float(each["cosine"]),
-                    tokens={str(name): float(value) for name, value in each["tokens"].items()},
-                    layers=tuple(_layer(*layer) for layer in each["layers"]),
-                )
-                for each in content["pairs"]
-            ),
+            pairs=tuple(map(_read_pair, content["pairs"])),
             likeness=tuple(
                 KeptLikeness(
                     name=str(each["name"]),
@@ -201,6 +199,19 @@ def read_interference(text: object) -> Interference | None:
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
+
+
+def _read_pair(content: Any) -> InterferingPair:
+    layers = tuple(_layer(*layer) for layer in content["layers"])
+    return InterferingPair(
+        one=str(content["one"]),
+        other=str(content["other"]),
+        cosine=float(content["cosine"]),
+        tokens={str(name): float(value) for name, value in content["tokens"].items()},
+        changed=int(content.get("changed", len(layers))),
+        clashes=int(content.get("clashes", sum(layer.clashes for layer in layers))),
+        layers=layers,
+    )
 
 
 def _layer(layer: Any, cosine: Any, reads: Any, writes: Any) -> InterferingLayer:

@@ -92,7 +92,7 @@ def _training(name: str, base: str) -> str:
 def _flag(archive: Archive) -> str:
     """What --base takes for an archive's base; an archive does not say where a folder is."""
     base = archive.manifest.base.id
-    return "FOLDER" if base.startswith("local:") else base
+    return "FOLDER" if base.startswith("local:") else shlex.quote(base)
 
 
 def _place(entry: BaseEntry) -> str:

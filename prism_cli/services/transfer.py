@@ -25,7 +25,7 @@ from prism_cli.method.conditions import target_slot, with_concept
 from prism_cli.names import check_name
 from prism_cli.placeholders import MOST_WEIGHT
 from prism_cli.registry.archive import Archive, pack
-from prism_cli.registry.container import PREVIEW
+from prism_cli.registry.container import LORA, PREVIEW
 from prism_cli.registry.manifest import Manifest
 from prism_cli.registry.store import Registry
 from prism_cli.reports.contact_sheet import contact_sheet, grid
@@ -196,7 +196,7 @@ def weighted(archive: Archive, name: str, weight: float, preview: bytes) -> byte
         layer: Factors(f.A, weight * f.B) for layer, f in factors_of(unpack_lora(archive)).items()
     }
     members = {
-        **archive.members, "lora.safetensors": save(state_of(lora)), PREVIEW: preview
+        **archive.members, LORA: save(state_of(lora)), PREVIEW: preview
     }  # fmt: skip
     metrics: Mapping[str, float | int | str] = {
         **archive.manifest.metrics,

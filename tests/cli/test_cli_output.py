@@ -116,6 +116,17 @@ def test_an_empty_registry() -> None:
     assert call("verify") == Ran(0, "", "no concepts to verify\n")
 
 
+def test_an_archive_writes_no_line_of_a_listing() -> None:
+    """Nor turns round what follows: whatever base it says it is of."""
+    worlds.keep("mydog", worlds.on_base("mydog", "mini\nrex  subject\u202e"))
+
+    ran = call("list")
+    assert r"mini\x0arex  subject\u202e" in ran.stdout
+    assert not any(line.startswith("rex") for line in ran.stdout.splitlines())
+    ran = call("gen", "a [mydog]")
+    assert ran.status == 3 and len(ran.stderr.splitlines()) == 2
+
+
 def test_a_pipe_gets_whole_lines(three: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Off a terminal nothing is wrapped or cut to a width."""
     monkeypatch.setenv("COLUMNS", "20")

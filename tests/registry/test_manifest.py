@@ -72,6 +72,7 @@ def test_json_is_canonical() -> None:
         ("photos", {}, "photos is an object, not a list"),
         ("photos.1.sha256", "B" * 64, "photos.1.sha256 is 'BBBB"),
         ("photos.1.place", "home", "photos.1.place is unknown"),
+        ("photos", [], "residual_lengths are of photos, and there are none"),
         ("metrics.clip_t", None, "metrics.clip_t is null, not a number or text"),
         ("metrics.clip_t", False, "metrics.clip_t is false, not a number or text"),
         ("phrase", 3, "phrase is 3, not text"),

@@ -144,6 +144,8 @@ FULL = Report(
                 other=NASTY,
                 cosine=-0.125,
                 tokens={"clip_l": 0.5, "t5": 0.25},
+                changed=2,
+                clashes=1,
                 layers=(
                     InterferingLayer(
                         layer=LONG, cosine=-0.75, reads=0.5, writes=0.25, clashes=True

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prism_cli.reports.contact_sheet import contact_sheet
+from prism_cli.reports.contact_sheet import as_tile, contact_sheet
 
 TILE, GAP = 160, 8
 LONG = "a [mydog] with a tree and autumn leaves in the background"
@@ -57,6 +57,11 @@ def test_a_word_that_is_too_wide_is_broken() -> None:
 def test_a_caption_for_each_picture() -> None:
     with pytest.raises(ValueError, match="1 captions for 2 pictures"):
         contact_sheet([Image.new("RGB", (8, 8))] * 2, ["a"])
+
+
+def test_a_line_of_pixels_is_a_picture() -> None:
+    """A preview may be as wide as an archive allows, and a pixel high."""
+    assert as_tile(Image.new("RGB", (8192, 1)), 256).size == (256, 1)
 
 
 def test_without_a_picture_there_is_no_sheet() -> None:

@@ -23,6 +23,7 @@ from prism_cli.errors import (
     PromptRefused,
 )
 from prism_cli.method.composition import factors_of, rank_of
+from prism_cli.method.interference import LayerInterference
 from prism_cli.registry.archive import Archive, pack
 from prism_cli.registry.store import Registry
 from prism_cli.services.attaching import PER_TOKEN, attachments
@@ -32,9 +33,11 @@ from prism_cli.services.generate import DrawRequest, generate
 from prism_cli.services.interference import (
     INTERFERENCE,
     Fidelity,
+    PairInterference,
     fidelities,
     read_interference,
     report,
+    written_interference,
 )
 from prism_cli.services.parts import parts_of
 from prism_cli.services.picture_metadata import read_record
@@ -355,6 +358,33 @@ class TestDrawing:
         assert [(k.name, k.alone, k.composed) for k in again.likeness] == [
             (f.name, round(f.alone, 4), round(f.composed, 4)) for f in result.interference.fidelity
         ]
+
+    def test_a_report_of_many_layers_is_read_again(self) -> None:
+        """Seven LoRAs of SDXL share 560 layers in each of 21 pairs, and a manifest is small."""
+        layers = tuple(
+            LayerInterference(
+                layer=f"unet.down_blocks.1.attentions.0.transformer_blocks.{k}.attn1.to_k",
+                cosine=0.5 - k / 1000,
+                reads=0.9 - k / 1000,
+                writes=0.9,
+            )
+            for k in range(560)
+        )
+        pair = PairInterference(
+            one="a" * 63, other="b" * 63, cosine=0.1, tokens={"clip_l": 0.1}, layers=layers
+        )
+        found = report((pair,) * 21, (), "", {}, "")
+
+        again = read_interference(written_interference(found))
+
+        assert again is not None and len(again.pairs) == 21
+        assert all(p.changed == 560 for p in again.pairs)
+        assert all(p.clashes == len(pair.clashes) > len(p.layers) for p in again.pairs)
+        assert [each.layer for each in again.pairs[0].layers] == [
+            each.layer for each in layers[: len(again.pairs[0].layers)]
+        ]
+        whole = read_interference(written_interference(report((pair,), (), "", {}, "")))
+        assert whole is not None and len(whole.pairs[0].layers) == 560
 
     def test_likeness_is_that_of_the_pictures(self) -> None:
         """A concept whose pictures are the composition's keeps all, and another's are another's.

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save
+from safetensors.torch import load, save
 
 from prism_cli import paths
 from prism_cli.backbones import catalog
 from prism_cli.errors import BaseMismatch, BaseNotFound, PromptRefused
 from prism_cli.registry.archive import pack
-from prism_cli.registry.manifest import BaseRef, Manifest
+from prism_cli.registry.manifest import BaseRef, LoraSpec, Manifest
+from prism_cli.registry.refusals import TensorsRefused
 from prism_cli.registry.store import Registry
+from prism_cli.services.concept_archive import unpack_lora, unpack_rows
 from prism_cli.services.generate import DrawRequest, generate
 from tests.bases import fresh_mini
 from tests.registry.samples import MANIFEST
@@ -53,6 +55,22 @@ def stranger(encoder: str = "clip_l", width: int = 256, **changes: object) -> Ma
         )
     Registry(paths.concepts_dir()).add(pack(manifest, members), "x", replace=True)
     return manifest
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("member", ["tokens.safetensors", "lora.safetensors"])
+def test_what_is_no_number_is_refused(member: str, value: float) -> None:
+    """Wherever tensors are read: an SVD or a picture of them would end in a traceback."""
+    stranger(lora=LoraSpec(rank=2, alpha=2, targets=(LAYER,)))
+    archive = Registry(paths.concepts_dir()).load("x")
+    tensors = load(archive.members[member])
+    next(iter(tensors.values()))[0, 0] = value
+    bad = dataclasses.replace(archive, members={**archive.members, member: save(tensors)})
+
+    read = unpack_lora if member.startswith("lora") else unpack_rows
+    read(archive)
+    with pytest.raises(TensorsRefused, match=f"'x' cannot be used: .* of its {member} holds"):
+        read(bad)
 
 
 @pytest.mark.parametrize(("encoder", "width"), [("clip_l", 4), ("t5", 256)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 
 import pytest
@@ -53,6 +54,18 @@ def test_concepts_of_two_bases_are_refused() -> None:
 
     assert "owner/name" in caught.value.message and "mini" in caught.value.message
     assert "prism train PHOTOS --name dog --base owner/name --force" in caught.value.hint
+
+
+def test_a_base_that_is_a_command_is_quoted() -> None:
+    """An archive may name any base, and its hint is there to be pasted."""
+    keep("dog", 1)
+    keep("cat", 2, base="mini; rm -r ~ #", revision="a" * 40)
+
+    with pytest.raises(BaseMismatch) as caught:
+        prepare_drawing(DrawRequest(prompt="a [cat] and a [dog]"))
+
+    words = shlex.split(caught.value.hint.partition(": ")[2])
+    assert words[-3:] == ["--base", "mini; rm -r ~ #", "--force"]
 
 
 def test_a_folder_that_moved_is_named_once() -> None:
