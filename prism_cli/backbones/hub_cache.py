@@ -16,6 +16,7 @@ from prism_cli.errors import BaseRefused, storage
 from prism_cli.files import write_whole
 
 INDEX = "model_index.json"
+MENDED_BY = "prism bases pull NAME mends a base of the Hub; for a folder, choose another --base"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 

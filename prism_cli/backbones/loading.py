@@ -9,6 +9,7 @@ from pathlib import Path
 import diffusers
 import transformers
 
+from prism_cli.backbones.hub_cache import MENDED_BY
 from prism_cli.errors import BaseRefused, out_of_memory
 
 
@@ -30,5 +31,5 @@ def loading(kind: str, folder: Path) -> Iterator[None]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BaseRefused(
             f"cannot load a {kind} base from {folder}: {reason}",
-            hint="download the folder again, or choose another --base",
+            hint=MENDED_BY,
         ) from error

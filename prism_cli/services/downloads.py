@@ -29,6 +29,8 @@ from prism_cli.services.download_meter import STAGE, Meter, megabytes
 from prism_cli.services.events import Note, OnEvent, StageBegan, StageEnded, ignore
 from prism_cli.services.hub_requests import Source, patiently, told
 
+_SHA256 = 64  # hexadecimal digits
+_NOTICED = 10**9  # bytes; hashing them takes a second or more
 _CONFIGS = {hub_cache.INDEX, "config.json", "scheduler_config.json"}
 
 
@@ -61,14 +63,16 @@ def pull(
 
     revision: None stays at the commit that is pinned, or pins what "main" is now. warn: say that
     this machine is too small, where it is. pin: False leaves the commit that is used from now on.
-    accept: raises where a base of such a family is not wanted. What the cache holds already is not
-    downloaded again.
+    accept: raises where a base of such a family is not wanted. What the cache holds already is
+    checked, and not downloaded again unless it is damaged.
     Raises BaseNotFound, BaseRefused, BaseGated, HubUnreachable, DownloadDamaged, StorageFailed.
     """
     refuse_what_is_here(base)
     repository = catalog.repository_of(base)
     name = NAMES.get(repository, repository)
     pinned = hub_cache.pinned(repository) if revision is None else None
+    if pinned is not None:
+        _drop_damaged(hub_cache.snapshot(repository, pinned), on_event)
     if pinned is not None and (here := _here(name, repository)) is not None:
         if (found := catalog.described(here.folder)) is not None:
             accept(found[1])
@@ -170,6 +174,26 @@ def _here(name: str, repository: str) -> Pulled | None:
         size=sum(file.stat().st_size for file in files),
         downloaded=0,
     )
+
+
+def _drop_damaged(folder: Path, on_event: OnEvent) -> None:
+    """Delete what is in the cache and is not what it was when it came; it is fetched again.
+
+    The cache names each file after its hash and links to it. Where a disk has no links, nothing is
+    known of what a file should be.
+    """
+    links = [path for path in catalog.loaded_files(folder) if path.is_symlink() and path.exists()]
+    size = sum(path.stat().st_size for path in links)
+    if size > _NOTICED:
+        on_event(Note(f"checking the {size / 1e9:.1f} GB that are here"))
+    for path in links:
+        with storage("read", path):
+            whole = _is_named(path, path.resolve().name)
+        if not whole:
+            on_event(Note(f"{path.relative_to(folder)} is damaged: fetched again", "warning"))
+            with storage("delete", path):
+                path.resolve().unlink()
+                path.unlink()
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +316,7 @@ def _fetch(repository: str, commit: str, file: RepoFile, meter: Meter | None) ->
                 f"{file.path} of {repository} arrived cut short", hint="run the same command again"
             ) from error
         raise
-    if _digest(path, file) != (file.lfs.sha256 if file.lfs else file.blob_id):
+    if not _is_named(path, file.lfs.sha256 if file.lfs else file.blob_id):
         path.resolve().unlink()
         path.unlink(missing_ok=True)
         raise DownloadDamaged(
@@ -302,13 +326,13 @@ def _fetch(repository: str, commit: str, file: RepoFile, meter: Meter | None) ->
     return path
 
 
-def _digest(path: Path, file: RepoFile) -> str:
-    """The file's SHA-256 where the Hub keeps it as a large one, else git's name for its content."""
+def _is_named(path: Path, name: str) -> bool:
+    """Whether a file's content has this hash: SHA-256 of the Hub's large ones, else git's SHA-1."""
     with path.open("rb") as opened:
-        if file.lfs:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+        if len(name) == _SHA256:
+            return hashlib.file_digest(opened, "sha256").hexdigest() == name
         blob = opened.read()
-    return hashlib.sha1(b"blob %d\0" % len(blob) + blob, usedforsecurity=False).hexdigest()
+    return hashlib.sha1(b"blob %d\0" % len(blob) + blob, usedforsecurity=False).hexdigest() == name
 
 
 def _check_room(count: int) -> None:

@@ -138,6 +138,22 @@ class TestPull:
         assert hub.fetched() == {UNET}
         assert 0 < again.downloaded < again.size
 
+    @pytest.mark.parametrize("file", [UNET, "unet/config.json", "model_index.json"])
+    def test_a_file_that_is_damaged_is_fetched_again(self, file: str, hub: Hub) -> None:
+        """It alone, and it is said; a base that does not load is mended by the command it names."""
+        pulled = pull(TINY)
+        blob = (pulled.folder / file).resolve()
+        whole = blob.read_bytes()
+        blob.write_bytes(whole[:-9] + bytes(9))
+        hub.requests.clear()
+        events: list[Event] = []
+
+        again = pull(TINY, on_event=events.append)
+
+        assert hub.fetched() == {file} and (again.folder / file).read_bytes() == whole
+        assert Note(f"{file} is damaged: fetched again", "warning") in events
+        catalog.load(catalog.resolve(TINY), CPU)
+
     def test_what_another_tool_downloaded_is_used(self, hub: Hub, tmp_path: Path) -> None:
         """Nothing is asked or copied, and from its first use on it is pinned like any other."""
         pulled = pull(TINY)
