@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 
-from prism_cli.errors import StorageBusy, storage
+from prism_cli.errors import DiskFull, StorageBusy, storage
 
 PARTIAL = ".partial"  # suffix of a file that is still being written; safe to delete
 _UMASK = Lock()  # captions and verdicts are kept by several threads
@@ -121,6 +122,20 @@ def held(lock: Path, written: Path, *, wait: bool = False) -> Iterator[bool]:
             # that is open stays, it goes when it is let go.
             with suppress(PermissionError):
                 lock.unlink(missing_ok=True)
+
+
+def check_room(folder: Path, count: int, what: str, variable: str) -> None:
+    """Raise DiskFull where the disk of `folder`, there or not, has no room for `count` bytes.
+
+    what: "what is to be downloaded takes". variable: moves the folder.
+    """
+    place = next(each for each in (folder, *folder.parents) if each.exists())
+    free = shutil.disk_usage(place).free
+    if free < count:
+        raise DiskFull(
+            f"{folder} has {free / 1e9:.1f} GB free, and {what} {count / 1e9:.1f} GB",
+            hint=f"make room, or set {variable} to a folder on a larger disk",
+        )
 
 
 def _umask() -> int:

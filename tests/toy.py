@@ -35,7 +35,6 @@ class ToyBackbone:
     parameterization = Parameterization.V
     encoders: tuple[str, ...] = (ENCODER,)
     sampler = "Toy"
-    size_multiple = 4
 
     def __init__(self, alphas: Sequence[float] = (0.0,)) -> None:
         self._alphas = torch.tensor(alphas)

@@ -67,7 +67,6 @@ class Backbone(Protocol):
     parameterization: Parameterization
     encoders: tuple[str, ...]  # names of the text encoders whose rows a concept owns
     sampler: str  # what draws, as it is named in a picture's metadata
-    size_multiple: int  # a picture's height and width must be multiples of this many pixels
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Map (B, 3, H, W) in [-1, 1] to z_0 (B, c, h, w): the posterior mean, scaled."""

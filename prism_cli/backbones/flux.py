@@ -154,7 +154,6 @@ class FluxBackbone:
         self.transformer = fitting.fitted_denoiser(transformer, runtime)
         self.vae = fitting.fitted_vae(vae, runtime)
         self._scale = pixels_per_cell(vae.config)
-        self.size_multiple = self._scale * 2  # a token is 2x2 cells
         self.sampler = type(scheduler).__name__.removesuffix("Scheduler")
 
     @classmethod

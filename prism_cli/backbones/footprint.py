@@ -222,9 +222,9 @@ class Footprint:
         return measure(vae, lambda: vae.decode(z_0).sample, gradient=False, fused=fused)
 
     def size_multiple(self) -> int:
-        """See `Backbone.size_multiple`."""
+        """A picture's height and width must be multiples of so many pixels."""
         if self.denoiser == "transformer":
-            return self.cell * 2
+            return self.cell * 2  # a token is 2x2 cells
         levels = len(self.build(self.denoiser).config.block_out_channels)
         return int(self.cell * 2 ** (levels - 1))
 

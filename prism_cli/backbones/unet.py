@@ -58,7 +58,6 @@ class UNetBackbone:
         self._confined: Confinement | None = None
         self._alphas_cumprod = scheduler.alphas_cumprod.double()
         self._scale = pixels_per_cell(vae.config)
-        self.size_multiple = self._scale * 2 ** (len(unet.config.block_out_channels) - 1)
         self.sampler = type(scheduler).__name__.removesuffix("Scheduler")
 
     @classmethod

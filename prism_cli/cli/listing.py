@@ -13,6 +13,7 @@ from prism_cli.cli import render
 from prism_cli.names import as_name
 from prism_cli.registry.manifest import Manifest
 from prism_cli.registry.store import Entry
+from prism_cli.services.events import ended_so
 
 if TYPE_CHECKING:
     from prism_cli.services.bases import BaseInfo, Listing
@@ -194,7 +195,7 @@ def _stage(metrics: Mapping[str, float | int | str], stage: str) -> str:
     """How a stage went, as far as an archive, perhaps another program's, says."""
     if f"{stage}.steps" not in metrics:
         return ""
-    how = render.ended(str(metrics.get(f"{stage}.ended", "ended")))
+    how = ended_so(str(metrics.get(f"{stage}.ended", "ended")))
     said = f"{stage} {how} after {metrics[f'{stage}.steps']} steps"
     first, last = metrics.get(f"{stage}.first"), metrics.get(f"{stage}.last")
     if isinstance(first, int | float) and isinstance(last, int | float):

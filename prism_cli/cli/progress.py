@@ -20,6 +20,7 @@ from prism_cli.services.events import (
     StageBegan,
     StageEnded,
     StageMoved,
+    ended_so,
 )
 
 
@@ -59,9 +60,7 @@ def _say(console: Console, event: Event) -> None:
             colour = "dim" if used else "yellow"
             console.print(render.styled((f"{file}: {sentence}", colour)))
         case StageEnded(stage, step, how) if how != "done":
-            console.print(
-                render.styled((f"{stage}: {render.ended(how)} after {step} steps", "dim"))
-            )
+            console.print(render.styled((f"{stage}: {ended_so(how)} after {step} steps", "dim")))
         case _:
             pass
 

@@ -15,6 +15,7 @@ import typer
 from prism_cli.cli import terminal_picture
 from prism_cli.cli.terminal import is_terminal
 from prism_cli.errors import Interrupted, OptionRefused, PrismError
+from prism_cli.services.events import ended_so
 from prism_cli.services.first_prompt import first_prompt
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def trained(learned: TrainResult) -> None:
         return
     picture(learned.preview)
     stages = [
-        f"{stage} {ended(o.ended)} after {o.steps} steps, loss {o.first:.3f} to {o.last:.3f}"
+        f"{stage} {ended_so(o.ended)} after {o.steps} steps, loss {o.first:.3f} to {o.last:.3f}"
         for stage, o in learned.outcomes.items()
     ]
     facts(
@@ -320,8 +321,3 @@ def duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
-def ended(how: str) -> str:
-    """How a stage ended, in words."""
-    return {"plateau": "came to rest", "cap": "reached its cap"}.get(how, how)

@@ -38,7 +38,7 @@ class DrawnEncoder:
     @torch.no_grad()
     def see(self, pictures: Sequence[Image.Image]) -> Tensor:
         """See `ImageEncoder.see`."""
-        seen = [self.scorer.see(pixels(_small(pictures[part]))) for part in parts(pictures)]
+        seen = [self.scorer.see(pixels(small(pictures[part]))) for part in parts(pictures)]
         return functional.normalize(torch.cat(seen)[:, self.part], dim=-1)
 
     @torch.no_grad()
@@ -48,7 +48,7 @@ class DrawnEncoder:
         return functional.normalize(found, dim=-1)
 
 
-def _small(pictures: Sequence[Image.Image]) -> np.ndarray:
+def small(pictures: Sequence[Image.Image]) -> np.ndarray:
     """The pictures at the side that the scorer reads: (n, SIDE, SIDE, 3) uint8."""
     size = (SIDE, SIDE)
     return np.stack(

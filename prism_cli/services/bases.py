@@ -130,7 +130,7 @@ def choose(base: str | None, *, cuda: bool, ahead: Ahead | None = None) -> tuple
 
 
 def gpu_memory() -> int | None:
-    """Bytes of memory of the smallest NVIDIA GPU that may be used; None where there is none.
+    """Bytes of memory of the smallest NVIDIA GPU; None where there is none, or all are hidden.
 
     Asked of the driver's own tool, which answers before torch would be imported.
     """

@@ -69,7 +69,11 @@ def read(path: Path) -> Checkpoint | None:
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+            # Copied: Windows does not replace a file that is mapped into memory.
+            tensors = {
+                key: file.get_tensor(key).clone()
+                for key in file.keys()  # noqa: SIM118 (not a dict)
+            }
             facts = json.loads(file.metadata()["facts"])
         if not isinstance(facts, dict):
             raise TypeError("the facts are not an object")

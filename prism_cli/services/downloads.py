@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-import shutil
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +19,10 @@ from prism_cli.backbones.families import FAMILIES, NAMED, NAMES, Family
 from prism_cli.errors import (
     BaseNotDownloaded,
     BaseRefused,
-    DiskFull,
     DownloadDamaged,
     storage,
 )
+from prism_cli.files import check_room
 from prism_cli.services.bases import Ahead, wants_gpu
 from prism_cli.services.download_meter import STAGE, Meter, megabytes
 from prism_cli.services.events import Note, OnEvent, StageBegan, StageEnded, ignore
@@ -257,7 +256,8 @@ def _bring(
     on_event: OnEvent,
 ) -> Pulled:
     """Fetch the wanted files, of which some are absent from the cache, and check each."""
-    _check_room(sum(file.size for file in absent))
+    size = sum(file.size for file in absent)
+    check_room(paths.hub_cache(), size, "what is to be downloaded takes", "HF_HOME")
     meter = Meter(sum(file.size for file in wanted), on_event)
     on_event(StageBegan(STAGE, megabytes(meter.total), unit="MB"))
     # One after another: Xet fetches the pieces of a file in parallel, and Ctrl-C ends at once.
@@ -333,15 +333,3 @@ def _is_named(path: Path, name: str) -> bool:
             return hashlib.file_digest(opened, "sha256").hexdigest() == name
         blob = opened.read()
     return hashlib.sha1(b"blob %d\0" % len(blob) + blob, usedforsecurity=False).hexdigest() == name
-
-
-def _check_room(count: int) -> None:
-    """Raise DiskFull before a download of so many bytes that the cache has no room for."""
-    cache = paths.hub_cache()
-    place = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    free = shutil.disk_usage(place).free
-    if free < count:
-        raise DiskFull(
-            f"{cache} has {free / 1e9:.1f} GB free, and {count / 1e9:.1f} GB are to be downloaded",
-            hint="make room, or set HF_HOME to a folder on a larger disk",
-        )

@@ -56,6 +56,11 @@ class StageEnded:
     how: str
 
 
+def ended_so(how: str) -> str:
+    """How a stage ended, in words: "plateau", "cap", or what another program wrote."""
+    return {"plateau": "came to rest", "cap": "reached its cap"}.get(how, how)
+
+
 Event = Note | PhotoNote | StageBegan | StageMoved | StageEnded
 OnEvent = Callable[[Event], None]
 

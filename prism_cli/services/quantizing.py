@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,8 @@ from prism_cli.backbones import catalog, quantized_copies
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.backbones.families import FAMILIES, NAMED, NAMES, Family
 from prism_cli.backbones.footprint import Footprint
-from prism_cli.errors import BaseRefused, DiskFull, OptionRefused
+from prism_cli.errors import BaseRefused, OptionRefused
+from prism_cli.files import check_room
 from prism_cli.runtime import Quantization, Runtime
 from prism_cli.services.downloads import Pulled, pull, refuse_what_is_here
 from prism_cli.services.events import Note, OnEvent, ignore
@@ -69,7 +69,8 @@ def _keep(entry: BaseEntry, kind: Quantization, on_event: OnEvent) -> Path:
             hint="use it as it is, with --base and its name",
         )
     parts = (footprint.denoiser, *footprint.quantized_texts)
-    _check_room(sum(footprint.parts[name].bytes(kind.value) for name in parts))
+    size = sum(footprint.parts[name].bytes(kind.value) for name in parts)
+    check_room(paths.data_dir(), size, "the quantized weights take", "PRISM_HOME")
     on_event(Note(f"quantizing {' and '.join(parts)} in {kind}, once; it takes minutes"))
     # As a memory plan has it that quantizes: the text encoder in bf16 too.
     how = Runtime(
@@ -78,14 +79,3 @@ def _keep(entry: BaseEntry, kind: Quantization, on_event: OnEvent) -> Path:
     with quantized_copies.written(entry.revision, kind) as folder:
         catalog.keep_quantized(entry, how, folder)
     return place
-
-
-def _check_room(count: int) -> None:
-    folder = paths.data_dir()
-    free = shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free
-    if free < count:
-        raise DiskFull(
-            f"{folder} has {free / 1e9:.1f} GB free, and the quantized weights take"
-            f" {count / 1e9:.1f} GB",
-            hint="make room, or set PRISM_HOME to a folder on a larger disk",
-        )

@@ -17,7 +17,8 @@ from torch import Tensor
 from prism_cli.backbones.catalog import BaseEntry
 from prism_cli.backbones.loading import loading
 from prism_cli.encoders.clip import ClipEncoder
-from prism_cli.encoders.scorer import SIDE, Scorer, half, pixels
+from prism_cli.encoders.drawn import small
+from prism_cli.encoders.scorer import Scorer, half, pixels
 from prism_cli.method.evaluation import likeness, likeness_among
 from prism_cli.services.encoder_files import CLIP, encoder_folder, missing_encoders
 
@@ -139,7 +140,5 @@ def agreement(some: Tensor, others: Tensor) -> float:
 
 
 def _arrays(pictures: Sequence[Image.Image], side: str | None) -> np.ndarray:
-    size = (SIDE, SIDE)
-    small = [each.convert("RGB").resize(size, Image.Resampling.LANCZOS) for each in pictures]
-    stacked = np.stack([np.asarray(each) for each in small])
+    stacked = small(pictures)
     return stacked if side is None else half(stacked, side)

@@ -35,7 +35,7 @@ from prism_cli.services.concept_archive import read_curve
 from prism_cli.services.early import check_files_free
 from prism_cli.services.evaluation_sheet import sheet_of
 from prism_cli.services.evaluation_store import EvaluationStore
-from prism_cli.services.events import Note, OnEvent, ignore
+from prism_cli.services.events import Note, OnEvent, ended_so, ignore
 from prism_cli.services.first_prompt import first_prompt
 from prism_cli.services.interference import INTERFERENCE, read_interference
 from prism_cli.services.photo_files import LEAST_SIDE
@@ -46,7 +46,6 @@ from prism_cli.services.scoring import opened
 
 SIDE = 256  # px of a picture on the page, at most
 SHOWN = 4  # pictures of a prompt on the page, at most
-_ENDED = {"plateau": "came to rest", "cap": "reached its cap"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +224,7 @@ def _curves(manifest: Manifest) -> list[Curve]:
         curves.append(
             Curve(
                 stage=stage,
-                ended=f"{_ENDED.get(ended, ended)} after {steps} steps",
+                ended=f"{ended_so(ended)} after {steps} steps",
                 points=tuple((round(k * steps / gaps), loss) for k, loss in enumerate(losses)),
             )
         )

@@ -215,7 +215,6 @@ def test_a_tiny_flux_is_of_its_own_kind(loaded: FluxBackbone) -> None:
     """What differs between bases is read from the folder."""
     assert loaded.parameterization is Parameterization.FLOW
     assert loaded.sampler == "FlowMatchEulerDiscrete"
-    assert loaded.size_multiple == 4
     assert loaded.text_room() == {"clip_l": CONTEXT - 2, "t5": T5_LENGTH - 1}
     assert {k: v.shape[1] for k, v in loaded.vocabulary().items()} == {
         "clip_l": CLIP_WIDTH,

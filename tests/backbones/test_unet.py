@@ -304,7 +304,6 @@ def test_a_tiny_base_is_of_its_own_kind(tmp_path: Path) -> None:
     assert base.parameterization is Parameterization.EPSILON
     assert mini().parameterization is Parameterization.V
     assert (base.sampler, mini().sampler) == ("PNDM", "DDIM")
-    assert (base.size_multiple, mini().size_multiple) == (4, 16)
     assert base.text_room() == {"clip_l": CONTEXT - 2}
 
 

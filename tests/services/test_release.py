@@ -10,6 +10,7 @@ import torch
 
 from prism_cli.backbones import catalog
 from prism_cli.backbones.base import Backbone
+from prism_cli.backbones.footprint import Footprint
 from prism_cli.services.events import ignore
 from prism_cli.services.preview import draw_preview, preview_prompts
 from prism_cli.services.training_run import Trained, TrainingRun
@@ -34,7 +35,7 @@ def learned(kind: str, place: Path) -> tuple[Trained, bytes]:
     else:
         entry = catalog.resolve(str(BASES[kind](place / "base")))
         base = catalog.load(entry, CPU)
-    entry = replace(entry, recipe=RECIPE, size=base.size_multiple * 4)
+    entry = replace(entry, recipe=RECIPE, size=4 * Footprint(entry.folder).size_multiple())
     run = TrainingRun(
         backbone=base,
         z_0=base.initial_noise((entry.size, entry.size), [1, 2])[:, None],
