@@ -58,7 +58,9 @@ def caption_folder(request: CaptionRequest, on_event: OnEvent = ignore) -> Capti
     settings = resolve(entry.recipe, {}, request.flags)
     check_model(settings)
     on_event(Note(f"base: {entry.id} ({why})"))
-    intake = take_in(request.folder, size=entry.size, keep_similar=True, minimum=1)
+    intake = take_in(
+        request.folder, size=entry.size, keep_similar=True, minimum=1, on_event=on_event
+    )
     for finding in intake.findings:
         on_event(PhotoNote(finding.file, finding.treatment, finding.sentence, finding.used))
     captioned = caption_photos(

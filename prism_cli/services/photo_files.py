@@ -6,6 +6,7 @@ import hashlib
 import io
 import re
 import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -18,6 +19,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError, features
 
 from prism_cli.errors import storage
 from prism_cli.services.early import check_folder
+from prism_cli.services.events import OnEvent, StageBegan, StageEnded, StageMoved, ignore
 
 READABLE = "JPEG, PNG, WEBP, HEIC or AVIF"
 READ_SUFFIXES = (
@@ -29,6 +31,8 @@ UNREAD_SUFFIXES = (
     *(".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2"),
 )
 MOST_PIXELS = 100_000_000  # about 300 MB decoded; the largest phone cameras make 50 to 108 MP
+STAGE = "photos"
+_FEW = 10  # photos; one of 24 megapixels takes a quarter to half a second
 LEAST_SIDE = 16  # px; below this nothing can be recognised whatever the base
 
 
@@ -129,6 +133,18 @@ def _upright(path: Path, file: BinaryIO, least: int) -> Image.Image | Finding:
         ):  # decoders raise whatever damaged data leads them to: all of it means broken
             return left_out(path, Treatment.BROKEN, "broken (its data makes no sense)")
     return image
+
+
+def read_pictures(
+    files: Sequence[Path], size: int, on_event: OnEvent, least: int | None = None
+) -> Iterator[tuple[Path, Decoded | Finding]]:
+    """`read_picture` of each; of many it is told how far it is, as a large one takes a while."""
+    tell = on_event if len(files) > _FEW else ignore
+    tell(StageBegan(STAGE, len(files), unit="photo"))
+    for count, path in enumerate(files, start=1):
+        yield path, read_picture(path, size, least)
+        tell(StageMoved(STAGE, count))
+    tell(StageEnded(STAGE, len(files), "done"))
 
 
 def left_out(path: Path, treatment: Treatment, seen: str) -> Finding:

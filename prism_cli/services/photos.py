@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from prism_cli.errors import PhotosRefused
+from prism_cli.services.events import OnEvent, ignore
 from prism_cli.services.photo_files import (
     READABLE,
     Decoded,
@@ -21,7 +22,7 @@ from prism_cli.services.photo_files import (
     Treatment,
     left_out,
     picture_files,
-    read_picture,
+    read_pictures,
 )
 from prism_cli.services.photo_likeness import Look, alike, look_at
 
@@ -63,7 +64,13 @@ class _Kept:
 
 
 def take_in(
-    folder: Path, *, size: int, keep_similar: bool = False, hold_out: int = 0, minimum: int = 2
+    folder: Path,
+    *,
+    size: int,
+    keep_similar: bool = False,
+    hold_out: int = 0,
+    minimum: int = 2,
+    on_event: OnEvent = ignore,
 ) -> Intake:
     """Read the photos directly in `folder` for a base of `size` px, all but the last `hold_out`.
 
@@ -76,8 +83,7 @@ def take_in(
     photos: list[Photo] = []
     findings: list[Finding] = []
     kept: list[_Kept] = []
-    for path in files:
-        picture = read_picture(path, size)
+    for path, picture in read_pictures(files, size, on_event):
         if isinstance(picture, Finding):
             findings.append(picture)
             continue

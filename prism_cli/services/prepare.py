@@ -158,6 +158,7 @@ def prepare(
         keep_similar=request.keep_similar,
         hold_out=request.hold_out,
         minimum=2 if settings.recipe.tokens.beta else 1,  # exclusion needs another photo
+        on_event=on_event,
     )
     for finding in intake.findings:
         on_event(PhotoNote(finding.file, finding.treatment, finding.sentence, finding.used))

@@ -12,7 +12,7 @@ from PIL import Image
 from prism_cli.errors import PhotosRefused
 from prism_cli.registry.manifest import Manifest
 from prism_cli.services.events import Note, OnEvent, ignore
-from prism_cli.services.photo_files import Decoded, picture_files, read_picture
+from prism_cli.services.photo_files import Decoded, picture_files, read_pictures
 from prism_cli.services.photo_likeness import Look, alike, look_at
 from prism_cli.services.photo_notes import remembered_folder
 from prism_cli.services.photos import Photo, views
@@ -59,8 +59,7 @@ def match_photos(
     references: dict[int, Image.Image] = {}
     learned: dict[str, Look] = {}
     others: dict[str, tuple[Look, Image.Image]] = {}
-    for path in picture_files(where):
-        found = read_picture(path, size, least)
+    for path, found in read_pictures(picture_files(where), size, on_event, least):
         if not isinstance(found, Decoded):
             on_event(Note(f"{path.name}: {found.sentence}", "warning"))
             continue

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageEnhance
 
 from prism_cli.errors import FileMissing, NoPermission, PhotosRefused, PrismError
+from prism_cli.services.events import Event, StageBegan, StageEnded, StageMoved
 from prism_cli.services.photo_files import READ_SUFFIXES, UNREAD_SUFFIXES
 from prism_cli.services.photos import Intake, Treatment, take_in, views
 from tests.services.photo_corpus import (
@@ -70,6 +71,21 @@ def test_natural_order(tmp_path: Path) -> None:
         "img9.png",
         "img10.png",
     ]
+
+
+@pytest.mark.parametrize("count", [10, 11])
+def test_many_photos_are_read_as_a_stage(tmp_path: Path, count: int) -> None:
+    """Of a few nobody waits; those that are left out count as read."""
+    for number in range(count - 1):
+        scenery(number).save(tmp_path / f"{number}.png")
+    (tmp_path / "broken.png").write_bytes(b"x")
+    events: list[Event] = []
+
+    take(tmp_path, on_event=events.append)
+
+    told = [StageBegan("photos", 11, unit="photo")]
+    told += [StageMoved("photos", k) for k in range(1, 12)]
+    assert events == ([*told, StageEnded("photos", 11, "done")] if count == 11 else [])
 
 
 def test_digits_of_other_scripts_are_letters(tmp_path: Path) -> None:
