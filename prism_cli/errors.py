@@ -197,13 +197,21 @@ class StorageBusy(PrismError):
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether that is what it says: torch does of CUDA, Metal and the CPU, each in its words."""
-    said = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in said)
+    """Whether that is what it says: torch does of CUDA, Metal and the CPU, each in its words.
+
+    Of a file that is mapped into memory, Linux and Windows give their own number.
+    """
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    return isinstance(error, (RuntimeError, OSError)) and any(
+        words in str(error) for words in _NO_MEMORY
     )
 
 
+_NO_MEMORY = (
+    *("out of memory", "can't allocate memory", "Cannot allocate memory", "not enough memory"),
+    *("ALLOC_FAILED", "(os error 12)", "(os error 1455)"),  # cuBLAS; safetensors
+)
 _NO_FOLDER = "a part of that path is a file and no folder: choose another path"
 _REMEDIES = {
     errno.EEXIST: _NO_FOLDER,

@@ -28,7 +28,7 @@ from transformers import (
 
 from prism_cli.backbones import flux, lora, unet
 from prism_cli.backbones.catalog import loaded_files, pixels_per_cell
-from prism_cli.backbones.hub_cache import MENDED_BY
+from prism_cli.backbones.hub_cache import mended_by
 from prism_cli.backbones.meter import Cost, measure
 from prism_cli.errors import BaseRefused
 from prism_cli.runtime import Quantization
@@ -106,7 +106,7 @@ class Footprint:
         except (OSError, ValueError, KeyError, StopIteration) as error:
             raise BaseRefused(
                 f"{folder} does not say what its parts are made of ({error})",
-                hint=MENDED_BY,
+                hint=mended_by(self.folder),
             ) from error
         kept = self._configs[self.denoiser].get("quantization_config", {})
         self.kept: Quantization | None = (  # how its weights are kept on disk
@@ -160,7 +160,7 @@ class Footprint:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise BaseRefused(
                 f"{self.folder} has a {name} that cannot be built: {reason}",
-                hint=MENDED_BY,
+                hint=mended_by(self.folder),
             ) from error
         return model.eval().requires_grad_(False)
 

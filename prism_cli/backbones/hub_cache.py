@@ -16,7 +16,6 @@ from prism_cli.errors import BaseRefused, storage
 from prism_cli.files import write_whole
 
 INDEX = "model_index.json"
-MENDED_BY = "prism bases pull NAME mends a base of the Hub; for a folder, choose another --base"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -46,6 +45,17 @@ def is_commit(text: str) -> bool:
 def snapshot(repository: str, commit: str) -> Path:
     """The folder of a repository's files at a commit, whether it exists or not."""
     return _repository_folder(repository) / "snapshots" / commit
+
+
+def mended_by(folder: Path) -> str:
+    """What fetches the damaged files of a base again; of a folder of one's own nothing does."""
+    repository = folder.parent.parent.name.removeprefix("models--").replace("--", "/")
+    if folder.parent.name != "snapshots" or not is_repository(repository):
+        return "get that folder again, or choose another --base"
+    command = f"prism bases pull {NAMES.get(repository, repository)}"
+    if folder.name != pinned(repository):
+        command += f" --revision {folder.name}"
+    return f"fetch what is damaged again: {command}"
 
 
 def pinned(repository: str, records: Path | None = None) -> str | None:

@@ -9,16 +9,16 @@ from pathlib import Path
 import diffusers
 import transformers
 
-from prism_cli.backbones.hub_cache import MENDED_BY
+from prism_cli.backbones.hub_cache import mended_by
 from prism_cli.errors import BaseRefused, out_of_memory
 
 
 @contextmanager
-def loading(kind: str, folder: Path) -> Iterator[None]:
+def loading(kind: str, folder: Path, mend: str = "") -> Iterator[None]:
     """While open, the libraries are quiet, and whatever they raise becomes BaseRefused.
 
     But for a device that has no room, which is no fault of the files. kind: what the base is called
-    in the error.
+    in the error. mend: what helps where `hub_cache.mended_by` does not.
     """
     diffusers.logging.set_verbosity_error()
     transformers.logging.set_verbosity_error()
@@ -31,5 +31,5 @@ def loading(kind: str, folder: Path) -> Iterator[None]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BaseRefused(
             f"cannot load a {kind} base from {folder}: {reason}",
-            hint=MENDED_BY,
+            hint=mend or mended_by(folder),
         ) from error

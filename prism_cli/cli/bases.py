@@ -71,7 +71,8 @@ def pull_command(
 ) -> None:
     """Download a base from the Hub, check it, and pin its revision.
 
-    What is there already is not downloaded again. It goes to the cache of the Hub's own tools.
+    What is there already is checked, and not downloaded again unless it is damaged. It goes to the
+    cache of the Hub's own tools.
     """
     before = render.style()  # what stood before "pull" counts too
     render.use(json=json or before.json, quiet=quiet or before.quiet)

@@ -56,7 +56,7 @@ def list_command(
             try:
                 archive = registry.load(entry.name)
             except PrismError as error:  # what the table could not see
-                render.hint(f"{entry.name}: {error.message}")
+                render.hint(f"{entry.name}: {render.printable(error.message)}")
                 continue
             render.result(entry.name)
             _show_preview(archive)

@@ -37,7 +37,7 @@ def concepts(entries: Sequence[Entry]) -> None:
         for entry in entries:
             if entry.problem:
                 render.hint(
-                    f"{entry.name} cannot be used: {entry.problem}"
+                    f"{entry.name} cannot be used: {render.printable(entry.problem)}"
                     f" (prism verify {entry.name} says what mends it)"
                 )
 
@@ -60,7 +60,9 @@ def verified(names: Sequence[str], problems: Mapping[str, str]) -> None:
         if render.style().quiet and name in problems:
             render.result(name)
         elif name in problems:
-            render.out().print(render.styled((f"{name}: {problems[name]}", "red")))
+            render.out().print(
+                render.styled((f"{name}: {render.printable(problems[name])}", "red"))
+            )
         elif not render.style().quiet:
             render.result(f"{name}: whole")
     if not names:
@@ -108,7 +110,7 @@ def pulled(base: Pulled) -> None:
         if base.downloaded:
             done = f"{base.name} is here and checked"
         else:
-            done = f"{base.name} was here already"
+            done = f"{base.name} was here already, and is whole"
         render.done(done, f"prism train PHOTOS --name NAME --base {base.name}")
 
 

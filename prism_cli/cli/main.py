@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -75,31 +76,49 @@ class PrismGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was typed."""
         try:
-            return super().invoke(ctx)
-        except PrismError as error:
-            problem = error
+            done = super().invoke(ctx)
+            if sys.stdout is not None:
+                sys.stdout.flush()  # a disk that is full is told here, not as Python ends
+            return done
         except KeyboardInterrupt:
-            problem = Interrupted("stopped before it was done")
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
+            problem: PrismError = Interrupted("stopped before it was done")
+        except Exception as error:
+            told = _told(error)
+            if told is None:
                 raise
-            # A plan is an estimate, and what else runs may take memory after it was made.
-            problem = OutOfMemory(
-                "there is not enough free memory left to go on",
-                hint="end what else takes memory, of a GPU too, and run the same command again, or"
-                " choose a smaller --base",
-            )
-        except OSError as error:
-            if error.filename is None and error.errno != errno.ENOSPC:
-                raise
-            # Any question about a path can be refused: a name too long, a folder that is closed.
-            problem = StorageFailed(
-                f"cannot use {error.filename or 'the output'}:"
-                f" {(error.strerror or 'refused').lower()}",
-                hint="give another path",
-            )
+            problem = told
         render.error(problem)
         raise typer.Exit(problem.exit_status)
+
+
+def _told(error: Exception) -> PrismError | None:
+    """What is said of it; None of a bug, which keeps its traceback."""
+    if isinstance(error, PrismError):
+        return error
+    if out_of_memory(error):
+        # A plan is an estimate, and what else runs may take memory after it was made.
+        return OutOfMemory(
+            "there is not enough free memory left to go on",
+            hint="end what else takes memory, of a GPU too, and run the same command again, or"
+            " choose a smaller --base",
+        )
+    if not isinstance(error, OSError):
+        return None
+    if error.filename is None and error.errno == errno.ENOSPC:
+        _give_up_stdout()
+    elif error.filename is None:
+        return None
+    # Any question about a path can be refused: a name too long, a folder that is closed.
+    return StorageFailed(
+        f"cannot use {error.filename or 'the output'}: {(error.strerror or 'refused').lower()}",
+        hint="give another path",
+    )
+
+
+def _give_up_stdout() -> None:
+    """Else Python writes what is left of it once more as it ends, and fails with a traceback."""
+    with suppress(OSError, ValueError):  # what stands in for it may be no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 app = typer.Typer(

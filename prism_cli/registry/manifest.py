@@ -292,7 +292,7 @@ def _contradictions(manifest: Manifest) -> list[str]:
             found.append(f"residual_lengths names {encoder[:40]!r}, which cannot name an encoder")
         if len(lengths) != len(manifest.photos):
             found.append(
-                f"residual_lengths.{encoder[:40]} has {len(lengths)} lengths"
+                f"residual_lengths of {encoder[:40]!r} has {len(lengths)} lengths"
                 f" for {len(manifest.photos)} photos"
             )
     if manifest.lora is not None and manifest.lora.alpha != manifest.lora.rank:

@@ -19,7 +19,8 @@ from prism_cli.errors import BaseNotDownloaded, BaseRefused, PrismError
 from prism_cli.services.events import Note
 
 # SDXL as it is loaded: UNet in bf16, text encoders and autoencoder in fp32, 8.8 GB in all. As much
-# again is left for what a step computes.
+# again is left for what a step computes. (A GPU without bf16 takes 14 GB of weights, and is refused
+# if the rest does not fit: the driver's tool does not tell on every version what it computes in.)
 ROOM_FOR_SDXL = 16_000_000_000  # bytes
 
 

@@ -10,7 +10,7 @@ import json
 import re
 import shlex
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from prism_cli import paths
 from prism_cli.errors import PrismError
 from prism_cli.files import PARTIAL, held, write_whole
 
-_ABANDONED = 24 * 3600.0  # seconds; a training that runs writes its checkpoint every few
+_ABANDONED = 24 * 3600.0  # seconds; a training that runs writes its checkpoint every few minutes
 
 
 class CheckpointDamaged(PrismError):
@@ -100,14 +100,25 @@ def discard(path: Path) -> None:
 
 def discard_abandoned(name: str) -> None:
     """Delete what other trainings of `name` have left, but for what one may still be writing."""
-    own = re.compile(rf"\.?({re.escape(name)}-[0-9a-f]{{16}}\.safetensors)(\..*)?")
-    for path in paths.unfinished_dir().glob(f"*{name}-*"):
-        found = own.fullmatch(path.name)
+    for path, checkpoint in _files(name):
         with suppress(FileNotFoundError):  # another process has just finished with it
-            if found and time.time() - path.stat().st_mtime > _ABANDONED:
-                with alone(path.with_name(found[1])) as mine:
+            if time.time() - path.stat().st_mtime > _ABANDONED:
+                with alone(checkpoint) as mine:
                     if mine:
                         path.unlink(missing_ok=True)
+
+
+def others(path: Path, name: str) -> bool:
+    """Whether trainings of `name` were stopped, and none where `path` is: it begins anew."""
+    return not path.is_file() and any(file == found for file, found in _files(name))
+
+
+def _files(name: str) -> Iterator[tuple[Path, Path]]:
+    """What trainings of `name` have left, killed writes and locks too, each with its checkpoint."""
+    own = re.compile(rf"\.?({re.escape(name)}-[0-9a-f]{{16}}\.safetensors)(\..*)?")
+    for path in paths.unfinished_dir().glob(f"*{name}-*"):
+        if found := own.fullmatch(path.name):
+            yield path, path.with_name(found[1])
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shlex
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from prism_cli.services.download_meter import STAGE, Meter, megabytes
 from prism_cli.services.events import Note, OnEvent, StageBegan, StageEnded, ignore
 from prism_cli.services.hub_requests import Source, patiently, told
 
-_SHA256 = 64  # hexadecimal digits
+_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")  # SHA-1 as git has it, SHA-256
 _NOTICED = 10**9  # bytes; hashing them takes a second or more
 _CONFIGS = {hub_cache.INDEX, "config.json", "scheduler_config.json"}
 
@@ -70,16 +71,18 @@ def pull(
     repository = catalog.repository_of(base)
     name = NAMES.get(repository, repository)
     pinned = hub_cache.pinned(repository) if revision is None else None
+    damaged: Collection[str] = ()
     if pinned is not None:
-        _drop_damaged(hub_cache.snapshot(repository, pinned), on_event)
-    if pinned is not None and (here := _here(name, repository)) is not None:
-        if (found := catalog.described(here.folder)) is not None:
+        folder = hub_cache.snapshot(repository, pinned)
+        if (found := catalog.described(folder)) is not None:
             accept(found[1])
-        hub_cache.pin(repository, pinned)
-        return here
+        damaged = _damaged(folder, found[1].parts if found else (), on_event)
+        if not damaged and (here := _here(name, repository)) is not None:
+            hub_cache.pin(repository, pinned)
+            return here
     source = _base(name, repository, revision, trained=not pin)
     with storage("write", paths.hub_cache()), told(source):
-        pulled = _pull(source, on_event, warn, accept)
+        pulled = _pull(source, on_event, warn, accept, damaged)
         if pin:
             hub_cache.pin(repository, pulled.revision)
     return pulled
@@ -175,24 +178,29 @@ def _here(name: str, repository: str) -> Pulled | None:
     )
 
 
-def _drop_damaged(folder: Path, on_event: OnEvent) -> None:
-    """Delete what is in the cache and is not what it was when it came; it is fetched again.
+def _damaged(folder: Path, parts: Collection[str], on_event: OnEvent) -> list[str]:
+    """The files of a pipeline of these `parts` that are not what they were when they came.
 
-    The cache names each file after its hash and links to it. Where a disk has no links, nothing is
-    known of what a file should be.
+    The cache names a file after its hash, and links to it, from several places where they are the
+    same. Of what is no such link nothing is known: on a disk without links, or put there by hand.
     """
-    links = [path for path in catalog.loaded_files(folder) if path.is_symlink() and path.exists()]
-    size = sum(path.stat().st_size for path in links)
+    blobs = (folder.parents[1] / "blobs").resolve()
+    links: dict[Path, list[str]] = {}
+    for file in hub_cache.needed(sorted(hub_cache.files_in(folder)), parts):
+        blob = (folder / file).resolve()
+        if blob.parent == blobs and _HASH.fullmatch(blob.name):
+            links.setdefault(blob, []).append(file)
+    size = sum(blob.stat().st_size for blob in links)
     if size > _NOTICED:
         on_event(Note(f"checking the {size / 1e9:.1f} GB that are here"))
-    for path in links:
-        with storage("read", path):
-            whole = _is_named(path, path.resolve().name)
-        if not whole:
-            on_event(Note(f"{path.relative_to(folder)} is damaged: fetched again", "warning"))
-            with storage("delete", path):
-                path.resolve().unlink()
-                path.unlink()
+    found: list[str] = []
+    for blob, files in links.items():
+        with storage("read", blob):
+            if not _is_named(blob, blob.name):
+                found += files
+    for file in found:
+        on_event(Note(f"{file} is damaged, and is fetched again", "warning"))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,13 +213,18 @@ class _Remote:
     absent: list[RepoFile]
 
 
-def _look(source: Source, accept: Callable[[Family], None] = lambda family: None) -> _Remote:
+def _look(
+    source: Source,
+    accept: Callable[[Family], None] = lambda family: None,
+    damaged: Collection[str] = (),
+) -> _Remote:
     """Ask what a repository holds, and fetch its ``model_index.json``, nothing larger.
 
-    Raises BaseRefused where that is no pipeline an adapter serves, and what `accept` raises.
+    damaged: files that count as absent. Raises BaseRefused where that is no pipeline an adapter
+    serves, and what `accept` raises.
     """
     commit, files = _listed(source)
-    before = hub_cache.files_in(hub_cache.snapshot(source.repository, commit))
+    before = hub_cache.files_in(hub_cache.snapshot(source.repository, commit)) - {*damaged}
     family = _family(source, commit, files)
     accept(family)
     wanted = [files[path] for path in hub_cache.needed(files, family.parts)]
@@ -240,9 +253,13 @@ def _listed(source: Source) -> tuple[str, dict[str, RepoFile]]:
 
 
 def _pull(
-    source: Source, on_event: OnEvent, warn: bool, accept: Callable[[Family], None]
+    source: Source,
+    on_event: OnEvent,
+    warn: bool,
+    accept: Callable[[Family], None],
+    damaged: Collection[str],
 ) -> Pulled:
-    remote = _look(source, accept)
+    remote = _look(source, accept, damaged)
     if warn and (note := wants_gpu(source.name, remote.family)) is not None:
         on_event(note)
     return _bring(source, remote.commit, remote.wanted, remote.absent, on_event)
@@ -317,7 +334,9 @@ def _fetch(repository: str, commit: str, file: RepoFile, meter: Meter | None) ->
             ) from error
         raise
     if not _is_named(path, file.lfs.sha256 if file.lfs else file.blob_id):
-        path.resolve().unlink()
+        blob = path.resolve()
+        if _HASH.fullmatch(blob.name):  # not what a user has linked to
+            blob.unlink()
         path.unlink(missing_ok=True)
         raise DownloadDamaged(
             f"{file.path} of {repository} is not what the Hub says it is; it was deleted",
@@ -329,7 +348,7 @@ def _fetch(repository: str, commit: str, file: RepoFile, meter: Meter | None) ->
 def _is_named(path: Path, name: str) -> bool:
     """Whether a file's content has this hash: SHA-256 of the Hub's large ones, else git's SHA-1."""
     with path.open("rb") as opened:
-        if len(name) == _SHA256:
+        if len(name) == 64:
             return hashlib.file_digest(opened, "sha256").hexdigest() == name
         blob = opened.read()
     return hashlib.sha1(b"blob %d\0" % len(blob) + blob, usedforsecurity=False).hexdigest() == name

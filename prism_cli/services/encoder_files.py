@@ -33,6 +33,9 @@ class EncoderSource:
     size: int
 
 
+# What mends the practice base's scorer, and an encoder of the Hub.
+INSTALL_AGAIN = "install prism again, with pip's --force-reinstall"
+PULL_AGAIN = "delete that folder and run the same command again"
 # DreamBooth names DINO ViT-S/16 (section 4.1) and no CLIP; Custom Diffusion's evaluation, which
 # most follow, has CLIP ViT-B/32. Weights: four bytes for each of 151 and 22 million.
 CLIP = EncoderSource(

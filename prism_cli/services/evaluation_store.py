@@ -67,10 +67,11 @@ class EvaluationStore:
                 storage("delete the earlier pictures in", self.folder),
             ):
                 shutil.rmtree(folder)
+                _unlink(self._lock(folder))
 
     @contextmanager
     def idle(self) -> Iterator[None]:
-        """Keep others from drawing any of it. Raises StorageBusy where a process is at it."""
+        """Keep others from drawing what has been begun; StorageBusy where a process is at it."""
         with ExitStack() as stack:
             for folder in self.folder.glob("drawn-*"):
                 stack.enter_context(self.held(folder, timeout=0))
@@ -80,11 +81,9 @@ class EvaluationStore:
         """Delete it, whatever has been drawn; while it is `idle`."""
         with storage("delete", self.folder):
             if self.folder.is_dir():
-                locks = [*map(self._lock, self.folder.glob("drawn-*"))]
                 shutil.rmtree(self.folder)
-                for lock in locks:
-                    with suppress(PermissionError):  # Windows keeps what is open
-                        lock.unlink(missing_ok=True)
+            for lock in self.folder.parent.glob(f".{self.folder.name}-drawn-*.lock"):
+                _unlink(lock)
 
     def _lock(self, pictures: Path) -> Path:
         """Beside the folder: on Windows one with an open file in it cannot be deleted."""
@@ -133,6 +132,12 @@ class EvaluationStore:
             raise StorageFailed(
                 f"{self.result} is damaged ({error})", hint="evaluate again: prism eval NAME"
             ) from error
+
+
+def _unlink(lock: Path) -> None:
+    """Delete the file of a lock that is held; Windows keeps what is open."""
+    with suppress(PermissionError):
+        lock.unlink(missing_ok=True)
 
 
 def damaged(path: Path, reason: object) -> StorageFailed:

@@ -31,10 +31,10 @@ def forget(names: Collection[str]) -> None:
     with ExitStack() as stack:
         for store in stores:
             stack.enter_context(store.idle())
+        for store in stores:  # first: without their concept nothing would lead to them
+            store.remove()
         for name in names:
             registry.remove(name)
-        for store in stores:
-            store.remove()
     for hashes in set(map(_photos, gone)) - set(map(_photos, left)):
         note = folder_note(hashes)
         with storage("delete", note):

@@ -16,7 +16,13 @@ from prism_cli.encoders.clip import ClipEncoder
 from prism_cli.encoders.dino import DinoEncoder
 from prism_cli.encoders.drawn import DrawnEncoder
 from prism_cli.errors import EncoderRefused, out_of_memory
-from prism_cli.services.encoder_files import CLIP, DINO, encoder_folder
+from prism_cli.services.encoder_files import (
+    CLIP,
+    DINO,
+    INSTALL_AGAIN,
+    PULL_AGAIN,
+    encoder_folder,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,14 +55,12 @@ def judges_for(entry: BaseEntry, device: torch.device) -> Judges:
     EncoderNotDownloaded, EncoderRefused.
     """
     if entry.practice:
-        again = "install prism again, with pip's --force-reinstall"
-        with _loading(entry.folder / "scorer", again) as folder:
+        with _loading(entry.folder / "scorer", INSTALL_AGAIN) as folder:
             whole, design, setting = DrawnEncoder.load(folder)
         return Judges(alignment=("image-text", whole), likeness={"design": design}, setting=setting)
-    pull_again = "delete that folder and run the same command again"
-    with _loading(encoder_folder(CLIP), pull_again) as folder:
+    with _loading(encoder_folder(CLIP), PULL_AGAIN) as folder:
         clip = ClipEncoder.load(CLIP.name, folder, device)
-    with _loading(encoder_folder(DINO), pull_again) as folder:
+    with _loading(encoder_folder(DINO), PULL_AGAIN) as folder:
         dino = DinoEncoder.load(DINO.name, folder, device)
     return Judges(alignment=("CLIP-T", clip), likeness={"CLIP-I": clip, "DINO": dino}, setting=dino)
 

@@ -126,11 +126,11 @@ def _upright(path: Path, file: BinaryIO, least: int) -> Image.Image | Finding:
             return _unidentified(path)
         except Image.DecompressionBombError:
             return _too_large(path)
+        except MemoryError:
+            raise
         except OSError as error:
             return left_out(path, Treatment.BROKEN, f"broken ({error})")
-        except (
-            Exception
-        ):  # decoders raise whatever damaged data leads them to: all of it means broken
+        except Exception:  # decoders raise whatever damaged data leads them to
             return left_out(path, Treatment.BROKEN, "broken (its data makes no sense)")
     return image
 

@@ -77,7 +77,7 @@ class Prepared:
     def fingerprint(self) -> str:
         """Equal for two trainings of which one may go on where the other stopped.
 
-        It names their checkpoint. How much memory is free, hence `fitting`, is no part of it.
+        It names their checkpoint. What `fitting` says is no part of it: that is rounding.
         """
         runtime = self.runtime
         facts = {
@@ -94,9 +94,8 @@ class Prepared:
             "template": self.template,
             "crop": [self.request.crop, self.request.crops],
             "seed": self.request.seed,
-            "machine": [
-                *map(str, (runtime.device, runtime.dtype, runtime.compiled, torch.__version__))
-            ],
+            "machine": [*map(str, (runtime.device, runtime.dtype, runtime.quantization))],
+            "torch": [torch.__version__, runtime.compiled],
             "prism": __version__,
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -122,19 +121,18 @@ class Prepared:
     @property
     def machine(self) -> list[str]:
         """What of the machine decides a result: not where a part waits, nor what is kept."""
-        runtime, (text, quantization, *batches) = self.runtime, self.fitting
+        runtime, (text, *batches) = self.runtime, self.fitting
         return [
-            *(str(runtime.device), str(runtime.dtype), text, quantization),
+            *(str(runtime.device), str(runtime.dtype), text, str(runtime.quantization)),
             *(["compiled"] if runtime.compiled else []),
             *(*batches, torch.__version__),
         ]
 
     @property
     def fitting(self) -> list[str]:
-        """What of that follows from the memory that is free as a training starts."""
+        """What of that follows from the memory that is free at the start, and only rounds."""
         runtime = self.runtime
-        chosen = (runtime.text_dtype, runtime.quantization, runtime.micro_batch, runtime.vae_tiled)
-        return [*map(str, chosen)]
+        return [*map(str, (runtime.text_dtype, runtime.micro_batch, runtime.vae_tiled))]
 
 
 def prepare(

@@ -20,7 +20,13 @@ from prism_cli.encoders.clip import ClipEncoder
 from prism_cli.encoders.drawn import small
 from prism_cli.encoders.scorer import Scorer, half, pixels
 from prism_cli.method.evaluation import likeness, likeness_among
-from prism_cli.services.encoder_files import CLIP, encoder_folder, missing_encoders
+from prism_cli.services.encoder_files import (
+    CLIP,
+    INSTALL_AGAIN,
+    PULL_AGAIN,
+    encoder_folder,
+    missing_encoders,
+)
 
 NO_JUDGE = (
     "there is no judge of this base's pictures: the practice base has one, and CLIP is one where "
@@ -59,7 +65,7 @@ def judge_of(entry: BaseEntry) -> Judge | None:
     if not judged(entry.id):
         return None
     folder = encoder_folder(CLIP)
-    with loading("CLIP", folder):
+    with loading("CLIP", folder, PULL_AGAIN):
         return ClipJudge(ClipEncoder.load(CLIP.name, folder, torch.device("cpu")))
 
 
@@ -74,7 +80,7 @@ class PracticeJudge:
     def of(cls, entry: BaseEntry) -> PracticeJudge:
         """The judge that lies beside the practice base."""
         folder = entry.folder / "scorer"
-        with loading("practice", folder):
+        with loading("practice", folder, INSTALL_AGAIN):
             return cls(Scorer.load(folder))
 
     def designs(self, pictures: Sequence[Image.Image], side: str | None = None) -> Tensor:

@@ -182,6 +182,8 @@ def opened(path: Path) -> Image.Image:
         data = path.read_bytes()
     try:
         return from_png(data)
+    except MemoryError:
+        raise
     except Exception as error:  # a decoder raises whatever damaged data leads it to
         raise damaged(path, "it is not a whole PNG") from error
 

@@ -68,6 +68,14 @@ def train(
                 f"another prism is learning {prepared.name!r} from the same photos",
                 hint="wait until it has ended, or stop it and run the same command again",
             )
+        if checkpoint.others(prepared.checkpoint_path, prepared.name):
+            on_event(
+                Note(
+                    f"a training of {prepared.name!r} was stopped that had other photos, settings"
+                    " or weights: this one begins anew",
+                    "warning",
+                )
+            )
         run, trained = learn(prepared, on_event, now)
         entry = replace(prepared.entry, recipe=prepared.settings.recipe)
         preview = draw_preview(run.backbone, trained.previews, entry, on_event)

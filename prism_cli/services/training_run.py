@@ -1,7 +1,7 @@
 """The two stages with their checkpoints: a run can be stopped anywhere and goes on.
 
-Bit for bit, on as many threads as before, and with its base fitted to the memory as before: else
-sums are added up in another order.
+Bit for bit, on as many threads as before, and with its base fitted to the memory as before: else it
+rounds otherwise.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from prism_cli.services.events import Note, OnEvent, StageBegan, StageEnded, Sta
 from prism_cli.settings import Recipe
 
 TOKENS, LORA = "tokens", "lora"  # the stages' names, in events and in checkpoints
-CHECKPOINT_SECONDS = 5.0  # what a kill may cost; the result does not depend on it
-CHECKPOINT_SHARE = 20  # times as long as the last one took to write, at least, until the next
+# What a kill may cost; the result does not depend on it. One that took long to write is followed by
+# a pause of twenty times as long, but of no more than five minutes.
+CHECKPOINT_SECONDS, CHECKPOINT_SHARE, CHECKPOINT_AT_MOST = 5.0, 20, 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,10 @@ class TrainingRun:
             self.created = saved.facts["created"]
             if saved.facts["fitting"] != list(self.fitting):
                 self.on_event(
-                    Note("the memory that is free has changed, which moves the result a little")
+                    Note(
+                        "the memory that is free has changed, which moves the result a little",
+                        "warning",
+                    )
                 )
         rng = generator(self.seed)
         tokens = init_tokens(
@@ -190,7 +194,7 @@ class TrainingRun:
         steps: Iterator[tuple[int, dict[str, float]]],
         snapshot: Any,
     ) -> StageOutcome:
-        """Step through a stage, report each step, and save every few seconds and at its start."""
+        """Step through a stage, report each step, and save as time passes and at its start."""
         self.on_event(StageBegan(stage, total, state.step))
         due = self._save(snapshot())
         for step, losses in steps:
@@ -212,7 +216,8 @@ class TrainingRun:
         began = time.monotonic()
         checkpoint.write(self.checkpoint_path, taken)
         done = time.monotonic()
-        return done + max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * (done - began))
+        pause = min(CHECKPOINT_SHARE * (done - began), CHECKPOINT_AT_MOST)
+        return done + max(CHECKPOINT_SECONDS, pause)
 
     def _restore(self, state: TokenTraining | Finetuning, saved: Checkpoint) -> None:
         checkpoint.restore_optimizer(state.optimizer, saved.part("optimizer."))

@@ -8,8 +8,12 @@ import pytest
 import torch
 
 from prism_cli import runtime
+from prism_cli.backbones import hub_cache
+from prism_cli.backbones.families import NAMED
 from prism_cli.backbones.loading import loading
 from prism_cli.errors import BaseRefused
+
+PINNED, OTHER = "a" * 40, "b" * 40
 
 
 def test_no_room_is_no_damage() -> None:
@@ -21,6 +25,31 @@ def test_no_room_is_no_damage() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
     with pytest.raises(BaseRefused, match="a header is cut"), loading("FLUX", Path("base")):
         raise ValueError("a header is cut")
+
+
+@pytest.mark.parametrize(
+    ("folder", "mends"),
+    [
+        ("sd15/unet", "get that folder again, or choose another --base"),
+        ("/", "get that folder again, or choose another --base"),
+        ("snapshots/x", "get that folder again, or choose another --base"),
+        (f"models--tiny--sd/snapshots/{PINNED}", "prism bases pull tiny/sd"),
+        (f"models--tiny--sd/snapshots/{OTHER}", f"prism bases pull tiny/sd --revision {OTHER}"),
+        (
+            f"models--stabilityai--stable-diffusion-xl-base-1.0/snapshots/{PINNED}",
+            "prism bases pull sdxl",
+        ),
+    ],
+)
+def test_what_mends_a_damaged_base(folder: str, mends: str) -> None:
+    """The command that fetches its files again, at its very revision."""
+    for repository in ("tiny/sd", NAMED["sdxl"].repository):
+        hub_cache.pin(repository, PINNED)
+
+    with pytest.raises(BaseRefused) as told, loading("Stable Diffusion", Path(folder)):
+        raise ValueError("a header is cut")
+
+    assert told.value.hint.removeprefix("fetch what is damaged again: ") == mends
 
 
 @pytest.mark.parametrize(("native", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])

@@ -61,7 +61,7 @@ def test_json_is_canonical() -> None:
         ("token_length", 1.0, "token_length is 1.0, not a whole number"),
         ("token_length", 0, "token_length is 0, not a whole number of at least 1"),
         ("residual_lengths.t5", [2, 0], "residual_lengths.t5.1 is 0, not a whole number"),
-        ("residual_lengths.t5", [2], "residual_lengths.t5 has 1 lengths for 2 photos"),
+        ("residual_lengths.t5", [2], "residual_lengths of 't5' has 1 lengths for 2 photos"),
         ("residual_lengths.T5/x", [1, 1], "'T5/x', which cannot name an encoder"),
         ("lora.alpha", 8, "lora.alpha is 8, not its rank 4"),
         ("lora.targets", "to_q", "lora.targets is 'to_q', not a list"),

@@ -138,7 +138,9 @@ class TestPull:
         assert hub.fetched() == {UNET}
         assert 0 < again.downloaded < again.size
 
-    @pytest.mark.parametrize("file", [UNET, "unet/config.json", "model_index.json"])
+    @pytest.mark.parametrize(
+        "file", [UNET, "unet/config.json", "tokenizer/tokenizer_config.json", "model_index.json"]
+    )
     def test_a_file_that_is_damaged_is_fetched_again(self, file: str, hub: Hub) -> None:
         """It alone, and it is said; a base that does not load is mended by the command it names."""
         pulled = pull(TINY)
@@ -151,8 +153,41 @@ class TestPull:
         again = pull(TINY, on_event=events.append)
 
         assert hub.fetched() == {file} and (again.folder / file).read_bytes() == whole
-        assert Note(f"{file} is damaged: fetched again", "warning") in events
+        assert again.downloaded == len(whole)
+        assert Note(f"{file} is damaged, and is fetched again", "warning") in events
         catalog.load(catalog.resolve(TINY), CPU)
+
+    def test_a_damaged_file_stays_until_another_can_be_had(
+        self, hub: Hub, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It may be a config that was edited, and there may be no network."""
+        blob = (pull(TINY).folder / "unet/config.json").resolve()
+        blob.write_bytes(blob.read_bytes() + b"\n")
+        hub.faults, hub.for_good = {"/api/": [Status(500)]}, True
+
+        with pytest.raises(HubUnreachable):
+            pull(TINY)
+
+        assert blob.is_file() and catalog.resolve(TINY).id == TINY
+
+    def test_links_of_ones_own_and_files_of_other_tools_stay(
+        self, hub: Hub, tmp_path: Path
+    ) -> None:
+        """Only what is loaded and what the Hub's cache keeps under its hash is compared with it."""
+        folder = pull(TINY).folder
+        mine = tmp_path / "mine.safetensors"
+        mine.write_bytes(b"mine")
+        (folder / UNET).unlink()
+        (folder / UNET).symlink_to(mine)
+        other = folder / "unet" / "diffusion_pytorch_model.fp16.safetensors"
+        other.symlink_to(folder.parents[1] / "blobs" / ("a" * 64))
+        other.resolve().write_bytes(b"another tool's")
+
+        assert pull(TINY).downloaded == 0
+        assert mine.read_bytes() == b"mine" and other.is_file()
+
+        pull(TINY, "main")  # compared with the Hub's own list, all is as it should be
+        assert mine.read_bytes() == b"mine" and (folder / UNET).resolve() != mine
 
     def test_what_another_tool_downloaded_is_used(self, hub: Hub, tmp_path: Path) -> None:
         """Nothing is asked or copied, and from its first use on it is pinned like any other."""

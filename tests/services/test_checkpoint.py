@@ -209,6 +209,18 @@ def test_what_others_of_a_name_have_abandoned_goes() -> None:
     assert sorted(paths.unfinished_dir().iterdir()) == sorted([*running, *others])
 
 
+def test_a_training_that_is_not_gone_on_with() -> None:
+    """Of this name, and not where this one would go on."""
+    mine, other = (checkpoint.path_for("dog", digit * 16) for digit in "ab")
+    assert not checkpoint.others(mine, "dog")
+    checkpoint.write(checkpoint.path_for("dog-2", "c" * 16), sample())
+    assert not checkpoint.others(mine, "dog")
+    checkpoint.write(other, sample())
+    assert checkpoint.others(mine, "dog")
+    checkpoint.write(mine, sample())
+    assert not checkpoint.others(mine, "dog")
+
+
 def test_a_name_that_looks_like_a_pattern_is_only_itself() -> None:
     """The checkpoint of "dog" is not one of "dog-<sixteen hexadecimal digits>", nor the reverse."""
     longer = left("dog-" + "a" * 16, "b", 2 * DAY)

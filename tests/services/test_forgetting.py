@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,13 @@ def test_what_is_being_drawn_is_not_deleted() -> None:
         assert Registry(paths.concepts_dir()).names() == ["cat", "dog"]
         assert drawing.is_dir() and other.is_dir()
 
+    store = EvaluationStore(evaluation)
+    for earlier, later in pairwise(evaluation / f"drawn-{k}" for k in "123"):
+        with store.held(earlier), store.held(later):
+            named = dataclasses.replace(
+                EVALUATION.prompts[0], pictures=(f"{later.name}/concept-00-0.png",)
+            )
+            store.replace(dataclasses.replace(EVALUATION, prompts=(named,)), later)
     forget(["dog", "cat"])
     assert not any(each.name != ".lock" for each in paths.evaluations_dir().rglob("*"))
 

@@ -615,9 +615,10 @@ def test_a_checkpoint_is_found_however_much_memory_is_free(tmp_path: Path) -> No
     def on(**fitted: Any) -> Prepared:
         return replace(found, runtime=replace(found.runtime, **fitted))
 
-    short = on(micro_batch=2, text_dtype=torch.bfloat16, quantization="int8", vae_tiled=True)
+    short = on(micro_batch=2, text_dtype=torch.bfloat16, vae_tiled=True)
     assert short.checkpoint_path == found.checkpoint_path
-    assert short.fitting == ["torch.bfloat16", "int8", "2", "True"] != found.fitting
+    assert short.fitting == ["torch.bfloat16", "2", "True"] != found.fitting
     assert short.machine != found.machine
     assert on(device=torch.device("meta")).checkpoint_path != found.checkpoint_path
     assert on(compiled=True).checkpoint_path != found.checkpoint_path
+    assert on(quantization="nf4").checkpoint_path != found.checkpoint_path

@@ -228,21 +228,26 @@ def test_the_time_of_the_first_start_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cost", "saved_at"),
+    ("cost", "seconds", "saved_at"),
     [
-        (0.0, [0, 3, 6, 9, 12]),  # a step of two seconds each gives one every third step
-        (0.5, [0, 6, 12]),  # ten seconds, twenty times what a write takes
+        (0.0, 2.0, [0, 3, 6, 9, 12]),  # five seconds
+        (0.5, 2.0, [0, 6, 12]),  # ten, twenty times what a write takes
+        (1e4, 100.0, [0, 4, 8, 12]),  # five minutes at most
     ],
 )
 def test_checkpoints_are_written_as_time_passes(
-    cost: float, saved_at: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cost: float,
+    seconds: float,
+    saved_at: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Every five seconds, and rarer where a large one takes its time."""
+    """Steps of so many seconds each: every five, and rarer where a large one takes its time."""
     now, steps = [0.0], list[int]()
     monkeypatch.setattr(training_run.time, "monotonic", lambda: now[0])
 
     def tick(event: Event) -> None:
-        now[0] += 2.0 * isinstance(event, StageMoved)
+        now[0] += seconds * isinstance(event, StageMoved)
 
     def count(path: Path, saved: checkpoint.Checkpoint) -> None:
         steps.append(saved.facts["step"])
@@ -266,7 +271,7 @@ def test_it_goes_on_when_the_base_is_fitted_otherwise(tmp_path: Path) -> None:
         a_run(tmp_path / "b", stopped_at(TOKENS, 2)).run()
     events: list[Event] = []
     again = a_run(tmp_path / "b", events.append)
-    again.fitting = ["torch.float32", "None", "2", "False"]
+    again.fitting = ["torch.float32", "2", "False"]
 
     again.run()
 
