@@ -27,7 +27,7 @@ from prism_cli.errors import (
     HubUnreachable,
     PrismError,
 )
-from prism_cli.services import bases, download_meter, downloads
+from prism_cli.services import bases, download_meter
 from prism_cli.services.bases import default_base, list_bases, offer_for
 from prism_cli.services.downloads import peek, pull
 from prism_cli.services.events import Event, Note, StageBegan, StageEnded, StageMoved
@@ -408,9 +408,7 @@ class TestFaults:
 
     def test_a_disk_without_room(self, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
         """It is seen before the download, and said with both sizes."""
-        monkeypatch.setattr(
-            downloads.shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000)
-        )
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000))
 
         with pytest.raises(DiskFull, match=r"has 0\.0 GB free") as told:
             pull(TINY)
