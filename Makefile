@@ -8,8 +8,8 @@ DEMO := PRISM_HOME=$(CURDIR)/demo/home $(CURDIR)/$(BIN)/prism
 .PHONY: demo check lint test golden lock
 
 demo: .venv/ready
-	@echo "-- learning [zuzu] from examples/zuzu on the practice base (about 70 seconds on two cores)"
-	$(DEMO) train examples/zuzu --name zuzu --force
+	@echo "-- learning [zuzu] from examples/zuzu on the practice base (1.5 to 2 minutes on two cores)"
+	$(DEMO) train examples/zuzu --name zuzu --lora-steps 700 --force
 	@echo "-- drawing it"
 	$(DEMO) gen "a [zuzu] on a yellow background" -n 4 --seed 1 --out demo --force
 	$(DEMO) list
