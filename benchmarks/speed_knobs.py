@@ -35,7 +35,7 @@ KNOBS = ("bf16", "TF32", "channels-last", "math attention", "compile")
 def missing(knob: str, device: torch.device, adapter: str) -> str:
     """Why the knob cannot be turned here; "" where it can."""
     cuda = device.type == "cuda"
-    if knob == "bf16" and not (cuda and torch.cuda.is_bf16_supported(including_emulation=False)):
+    if knob == "bf16" and not (cuda and detect().dtype == torch.bfloat16):
         return "no GPU with bf16"
     if knob in ("TF32", "channels-last") and not cuda:
         return "no CUDA"

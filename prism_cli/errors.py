@@ -196,6 +196,11 @@ class StorageBusy(PrismError):
     """Another process is writing there, and goes on."""
 
 
+def first_line(error: BaseException) -> str:
+    """The cause as a library told it, which may go on for pages; its type, if it told nothing."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether that is what it says: torch does of CUDA, Metal and the CPU, each in its words.
 

@@ -118,10 +118,17 @@ def held(lock: Path, written: Path, *, wait: bool = False) -> Iterator[bool]:
         try:
             yield True
         finally:
-            # What waits for it sees that it has gone, and takes a new one. On Windows, where a file
-            # that is open stays, it goes when it is let go.
-            with suppress(PermissionError):
-                lock.unlink(missing_ok=True)
+            unlink_lock(lock)
+
+
+def unlink_lock(lock: Path) -> None:
+    """Delete the file of a lock that is held.
+
+    What waits for it sees that it has gone, and takes a new one. On Windows, where a file that is
+    open stays, it goes when it is let go.
+    """
+    with suppress(PermissionError):
+        lock.unlink(missing_ok=True)
 
 
 def check_room(folder: Path, count: int, what: str, variable: str) -> None:

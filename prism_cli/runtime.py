@@ -17,7 +17,7 @@ import psutil
 import torch
 from torch import Generator
 
-from prism_cli.errors import OptionRefused
+from prism_cli.errors import OptionRefused, first_line
 
 try:
     import resource
@@ -138,7 +138,7 @@ def check_compiler(device: torch.device) -> None:
         addend = secrets.randbelow(2**32) / 2
         torch.compile(lambda x: x + addend)(torch.zeros(8, device=device))
     except Exception as error:  # the compilers behind it raise whatever they met
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         needs = "Triton and a C compiler" if device.type == "cuda" else "a C++ compiler such as g++"
         raise OptionRefused(
             f"--compile does not work on this machine: {reason}",

@@ -30,7 +30,7 @@ from prism_cli.backbones import flux, lora, unet
 from prism_cli.backbones.catalog import loaded_files, pixels_per_cell
 from prism_cli.backbones.hub_cache import mended_by
 from prism_cli.backbones.meter import Cost, measure
-from prism_cli.errors import BaseRefused
+from prism_cli.errors import BaseRefused, first_line
 from prism_cli.runtime import Quantization
 
 Precision = Literal["fp32", "bf16", "int8", "nf4"]
@@ -157,7 +157,7 @@ class Footprint:
                     of, configured = _TRANSFORMERS[kind]
                     model = of(configured.from_dict(config))
         except Exception as error:  # the libraries raise whatever they met
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = first_line(error)
             raise BaseRefused(
                 f"{self.folder} has a {name} that cannot be built: {reason}",
                 hint=mended_by(self.folder),

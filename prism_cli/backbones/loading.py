@@ -10,7 +10,7 @@ import diffusers
 import transformers
 
 from prism_cli.backbones.hub_cache import mended_by
-from prism_cli.errors import BaseRefused, out_of_memory
+from prism_cli.errors import BaseRefused, first_line, out_of_memory
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def loading(kind: str, folder: Path, mend: str = "") -> Iterator[None]:
     except Exception as error:  # the libraries raise whatever they met
         if out_of_memory(error):
             raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise BaseRefused(
             f"cannot load a {kind} base from {folder}: {reason}",
             hint=mend or mended_by(folder),

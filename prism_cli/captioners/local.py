@@ -11,7 +11,7 @@ import transformers
 from transformers import AutoTokenizer, BlipForConditionalGeneration, BlipImageProcessorPil
 
 from prism_cli.captioners.base import Picture
-from prism_cli.errors import CaptionerNotDownloaded, out_of_memory
+from prism_cli.errors import CaptionerNotDownloaded, first_line, out_of_memory
 
 _BEAMS = 3  # what BLIP's own captioning evaluation searches with
 _REPETITION = 1.2  # else a caption that must be long says its end again and again
@@ -48,7 +48,7 @@ class LocalCaptioner:
         except Exception as error:  # transformers raises whatever it met
             if out_of_memory(error):
                 raise
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = first_line(error)
             raise CaptionerNotDownloaded(
                 f"cannot load the local captioner from {folder}: {reason}",
                 hint="delete that folder and run: prism caption --pull",

@@ -184,11 +184,9 @@ def _damaged(folder: Path, parts: Collection[str], on_event: OnEvent) -> list[st
     The cache names a file after its hash, and links to it, from several places where they are the
     same. Of what is no such link nothing is known: on a disk without links, or put there by hand.
     """
-    blobs = (folder.parents[1] / "blobs").resolve()
     links: dict[Path, list[str]] = {}
     for file in hub_cache.needed(sorted(hub_cache.files_in(folder)), parts):
-        blob = (folder / file).resolve()
-        if blob.parent == blobs and _HASH.fullmatch(blob.name):
+        if (blob := _blob(folder, file)) is not None:
             links.setdefault(blob, []).append(file)
     size = sum(blob.stat().st_size for blob in links)
     if size > _NOTICED:
@@ -201,6 +199,13 @@ def _damaged(folder: Path, parts: Collection[str], on_event: OnEvent) -> list[st
     for file in found:
         on_event(Note(f"{file} is damaged, and is fetched again", "warning"))
     return found
+
+
+def _blob(folder: Path, file: str) -> Path | None:
+    """What a file of a snapshot links to in its cache; None where it is no such link."""
+    blob = (folder / file).resolve()
+    kept = blob.parent == (folder.parents[1] / "blobs").resolve() and _HASH.fullmatch(blob.name)
+    return blob if kept else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,8 +339,8 @@ def _fetch(repository: str, commit: str, file: RepoFile, meter: Meter | None) ->
             ) from error
         raise
     if not _is_named(path, file.lfs.sha256 if file.lfs else file.blob_id):
-        blob = path.resolve()
-        if _HASH.fullmatch(blob.name):  # not what a user has linked to
+        blob = _blob(hub_cache.snapshot(repository, commit), file.path)
+        if blob is not None:  # not what a user has linked to
             blob.unlink()
         path.unlink(missing_ok=True)
         raise DownloadDamaged(

@@ -17,7 +17,7 @@ from typing import Any
 
 from prism_cli import paths
 from prism_cli.errors import StorageBusy, StorageFailed, storage
-from prism_cli.files import locked, write_whole
+from prism_cli.files import locked, unlink_lock, write_whole
 from prism_cli.registry.archive import Archive
 from prism_cli.reports.model import Evaluation, PromptResult, Rate, Satisfaction, Score, Verdict
 
@@ -67,7 +67,7 @@ class EvaluationStore:
                 storage("delete the earlier pictures in", self.folder),
             ):
                 shutil.rmtree(folder)
-                _unlink(self._lock(folder))
+                unlink_lock(self._lock(folder))
 
     @contextmanager
     def idle(self) -> Iterator[None]:
@@ -83,7 +83,7 @@ class EvaluationStore:
             if self.folder.is_dir():
                 shutil.rmtree(self.folder)
             for lock in self.folder.parent.glob(f".{self.folder.name}-drawn-*.lock"):
-                _unlink(lock)
+                unlink_lock(lock)
 
     def _lock(self, pictures: Path) -> Path:
         """Beside the folder: on Windows one with an open file in it cannot be deleted."""
@@ -132,12 +132,6 @@ class EvaluationStore:
             raise StorageFailed(
                 f"{self.result} is damaged ({error})", hint="evaluate again: prism eval NAME"
             ) from error
-
-
-def _unlink(lock: Path) -> None:
-    """Delete the file of a lock that is held; Windows keeps what is open."""
-    with suppress(PermissionError):
-        lock.unlink(missing_ok=True)
 
 
 def damaged(path: Path, reason: object) -> StorageFailed:

@@ -15,7 +15,7 @@ from prism_cli.encoders.base import ImageEncoder, TextImageEncoder
 from prism_cli.encoders.clip import ClipEncoder
 from prism_cli.encoders.dino import DinoEncoder
 from prism_cli.encoders.drawn import DrawnEncoder
-from prism_cli.errors import EncoderRefused, out_of_memory
+from prism_cli.errors import EncoderRefused, first_line, out_of_memory
 from prism_cli.services.encoder_files import (
     CLIP,
     DINO,
@@ -78,7 +78,7 @@ def _loading(folder: Path, mend: str) -> Iterator[Path]:
     except Exception as error:  # it raises whatever it met
         if out_of_memory(error):
             raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise EncoderRefused(
             f"cannot load an encoder from {folder}: {reason}",
             hint=mend,

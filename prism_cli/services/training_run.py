@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -132,18 +132,8 @@ class TrainingRun:
             self._restore(state, saved)
 
         def snapshot() -> Checkpoint:
-            return Checkpoint(
-                _numbered("tokens.", state.tokens.parameters())
-                | _numbered("averages.", state.averages)
-                | _progress(state),
-                {
-                    "stage": TOKENS,
-                    "created": self.created,
-                    "fitting": list(self.fitting),
-                    "step": state.step,
-                    "curve": state.curve,
-                },
-            )
+            tokens = _numbered("tokens.", state.tokens.parameters())
+            return self._taken(TOKENS, state, tokens | _numbered("averages.", state.averages))
 
         steps = (
             (s.step, {"rec": s.rec, "excl": s.excl})
@@ -164,20 +154,9 @@ class TrainingRun:
             self._restore(state, saved)
 
         def snapshot() -> Checkpoint:
-            outcome = done[TOKENS]
-            return Checkpoint(
-                _numbered("tokens.", first.tokens.parameters())
-                | _numbered("factors.", state.factors)
-                | _progress(state),
-                {
-                    "stage": LORA,
-                    "created": self.created,
-                    "fitting": list(self.fitting),
-                    "step": state.step,
-                    "curve": state.curve,
-                    "outcome": {k: getattr(outcome, k) for k in StageOutcome.__slots__},
-                },
-            )
+            tokens = _numbered("tokens.", first.tokens.parameters())
+            learned = tokens | _numbered("factors.", state.factors)
+            return self._taken(LORA, state, learned, outcome=asdict(done[TOKENS]))
 
         kept = self.recipe.finetuning.preservation
         steps = (
@@ -207,6 +186,23 @@ class TrainingRun:
         self.on_event(StageEnded(stage, state.step, ended))
         curve = tuple(state.curve)
         return StageOutcome(state.step, ended, curve[0], curve[-1], curve)
+
+    def _taken(
+        self,
+        stage: str,
+        state: TokenTraining | Finetuning,
+        learned: dict[str, Tensor],
+        **beside: Any,
+    ) -> Checkpoint:
+        """All that the next step of a stage depends on. beside: facts of that stage alone."""
+        facts = {
+            "stage": stage,
+            "created": self.created,
+            "fitting": list(self.fitting),
+            "step": state.step,
+            "curve": state.curve,
+        }
+        return Checkpoint(learned | _progress(state), facts | beside)
 
     def _save(self, taken: Checkpoint) -> float:
         """Write a checkpoint; when the next one is due, by the monotonic clock.
